@@ -1,9 +1,11 @@
-"""Placeholder until the operators land: the plain formula."""
+"""Differentiable operators for diffraction images: drop-in functions on torch tensors.
 
-import math
+Every operator takes tensors with any leading batch dimensions, works under ``torch.compile``, ``autocast`` and
+``torch.func.vmap``, and is deterministic. NumPy and CuPy arrays come in through :func:`torch.from_dlpack`.
+"""
 
-import torch
+from .activation import log_activation
+from .correlation import correlation_map
+from .polar import polar_resample
 
-
-def log_activation(x: torch.Tensor, alpha: float = 0.2) -> torch.Tensor:
-    return alpha * torch.sign(x) * torch.log1p(math.e * x.abs())
+__all__ = ["correlation_map", "log_activation", "polar_resample"]

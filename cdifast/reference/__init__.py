@@ -1,1 +1,11 @@
+"""The operators of :mod:`cdifast.ops` in plain, readable PyTorch.
 
+These are the definitions: what the compiled operators are tested against, in any floating dtype and on any device.
+They are slow, and nothing in the package falls back to them.
+"""
+
+from .activation import log_activation
+from .correlation import correlation_map
+from .polar import polar_resample
+
+__all__ = ["correlation_map", "log_activation", "polar_resample"]

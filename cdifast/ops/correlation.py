@@ -1,0 +1,321 @@
+"""Angular correlation maps: public function, and what torch needs to know of its operators."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor
+
+from ._checks import FLOATING, check_backend, check_size, check_tensor, refuse_forward_mode
+from ._vmap import batch_first
+
+Part = Literal["real", "abs"]
+Normalize = Literal["none", "mean", "pearson"]
+_NORMALIZE: tuple[str, ...] = ("none", "mean", "pearson")
+
+
+@overload
+def correlation_map(
+    unwrapped: Tensor,
+    *,
+    order: int = ...,
+    part: Part = ...,
+    weight: Tensor | None = ...,
+    normalize: Normalize = ...,
+    fill: float = ...,
+    min_weight: float = ...,
+    return_weight: Literal[False] = ...,
+) -> Tensor: ...
+
+
+@overload
+def correlation_map(
+    unwrapped: Tensor,
+    *,
+    order: int = ...,
+    part: Part = ...,
+    weight: Tensor | None = ...,
+    normalize: Normalize = ...,
+    fill: float = ...,
+    min_weight: float = ...,
+    return_weight: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+
+
+def correlation_map(
+    unwrapped: Tensor,
+    *,
+    order: int = 8,
+    part: Part = "real",
+    weight: Tensor | None = None,
+    normalize: Normalize = "none",
+    fill: float = 0.0,
+    min_weight: float = 0.05,
+    return_weight: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    r"""Merged angular correlation map of unwrapped diffraction images (P1, eq. 13 to 15, section 5.3).
+
+    For an unwrapped map :math:`I_{jk}` (radius j, K angles k) with validity weights :math:`w_{jk}`, the lower
+    triangle and the diagonal hold the zero-lag correlation, the strict upper triangle the order n:
+
+    .. math::
+       C^0_{ij} = \frac{\sum_k w_{ik} w_{jk} I_{ik} I_{jk}}{\sum_k w_{ik} w_{jk}}, \qquad
+       C^n_{ij} = \overline{I^n_i} I^n_j, \qquad
+       I^n_j = \frac{1}{W_j} \sum_k w_{jk} (I_{jk} - m_j)\, e^{-2\pi i n k / K}
+
+    with :math:`W_j = \sum_k w_{jk}` and the ring's weighted mean :math:`m_j`. Without weights, P1's integral over
+    the angle is the mean over all K angles.
+
+    Parameters
+    ----------
+    unwrapped : Tensor, shape (..., n_radial, n_angular)
+        float16, bfloat16, float32 or float64, as from :func:`polar_resample`.
+    order : int, default 8
+        Order n of the upper triangle, 1 to ``n_angular // 2``.
+    part : {"real", "abs"}
+        :math:`C^n` is Hermitian; a real map holds its real part or its modulus (P1 does not say which).
+    weight : Tensor, optional
+        Validity weights in [0, 1], shape (n_radial, n_angular) or that of ``unwrapped``, as from
+        ``polar_resample(..., return_weight=True)``. Where a weight is 0, the value (``NaN`` included) is ignored.
+        A constant: it gets no gradient.
+    normalize : {"none", "mean", "pearson"}
+        "mean" divides every cell by the product of its rings' means; "pearson" subtracts each ring's mean and
+        divides by its standard deviation. A ring whose mean is 0, or that is constant, has no such value: its
+        cells hold ``fill``.
+    fill : float, default 0.0
+        Value of a cell without enough weight.
+    min_weight : float, default 0.05
+        Least weight of a cell as a fraction of ``n_angular``: of the pair of rings in the lower triangle, of each
+        of the two rings in the upper one.
+    return_weight : bool, default False
+        Also return every cell's weight.
+
+    Returns
+    -------
+    map : Tensor, shape (..., n_radial, n_radial)
+        In the dtype of ``unwrapped`` (float32 under autocast).
+    weight : Tensor, shape (..., n_radial, n_radial)
+        Fraction of ``n_angular`` that each cell rests on (the smaller ring's in the upper triangle), 0 where there
+        is too little; float64 for float64 maps, else float32. Only with ``return_weight``. May be an expanded view.
+
+    Raises
+    ------
+    TypeError
+        If ``unwrapped`` or ``weight`` is not a floating tensor, or ``order`` is no int.
+    ValueError
+        If a shape, the order or an option does not fit, or ``weight`` requires a gradient.
+    RuntimeError
+        If ``unwrapped`` is on a device that this build has no kernel for.
+    NotImplementedError
+        Under forward-mode differentiation.
+
+    Notes
+    -----
+    Differentiable any number of times in ``unwrapped``. The backward pass is two symmetric matrix products a map
+    and runs on torch's own matrix multiplication.
+
+    References
+    ----------
+    P1: Zimmermann et al., Phys. Rev. E 99, 063309 (2019), section 5.3.
+
+    Examples
+    --------
+    >>> correlation_map(torch.rand(5, 32, 64)).shape
+    torch.Size([5, 32, 32])
+    """
+    op = "correlation_map"
+    check_tensor(op, "unwrapped", unwrapped, FLOATING)
+    if unwrapped.dim() < 2:
+        raise ValueError(f"{op}: unwrapped must have shape (..., n_radial, n_angular), got {tuple(unwrapped.shape)}")
+    *batch, n_radial, n_angular = unwrapped.shape
+    check_size(op, "order", order)
+    if order > n_angular // 2:
+        raise ValueError(f"{op}: order must be at most n_angular // 2 = {n_angular // 2}, got {order}")
+    if part not in ("real", "abs"):
+        raise ValueError(f'{op}: part must be "real" or "abs", got {part!r}')
+    if normalize not in _NORMALIZE:
+        raise ValueError(f'{op}: normalize must be "none", "mean" or "pearson", got {normalize!r}')
+    if not 0.0 <= min_weight <= 1.0:
+        raise ValueError(f"{op}: min_weight must be between 0 and 1, got {min_weight}")
+    weights = _weights(weight, unwrapped)
+    refuse_forward_mode(op, unwrapped)
+    check_backend(op, unwrapped)
+
+    count = math.prod(batch)
+    maps = torch.ops.cdifast.correlation_map(
+        unwrapped.reshape(count, n_radial, n_angular),
+        weights,
+        order,
+        part == "abs",
+        _NORMALIZE.index(normalize),
+        fill,
+        min_weight,
+    ).reshape(*batch, n_radial, n_radial)
+    if not return_weight:
+        return maps
+    if weights is None:
+        cells = unwrapped.new_ones((1, n_radial, n_radial), dtype=_compute_dtype(unwrapped))
+    else:
+        cells = torch.ops.cdifast.correlation_weight(weights, min_weight)
+    if cells.shape[0] != count:
+        cells = cells.expand(count, n_radial, n_radial)
+    return maps, cells.reshape(*batch, n_radial, n_radial)
+
+
+def _compute_dtype(unwrapped: Tensor) -> torch.dtype:
+    return torch.promote_types(unwrapped.dtype, torch.float32)
+
+
+def _weights(weight: Tensor | None, unwrapped: Tensor) -> Tensor | None:
+    """The weights as (1 or N, R, K) in the type of the arithmetic."""
+    if weight is None:
+        return None
+    check_tensor("correlation_map", "weight", weight, FLOATING)
+    if weight.requires_grad:
+        raise ValueError("correlation_map: weight is a constant of the map and gets no gradient; pass weight.detach()")
+    if weight.shape not in (unwrapped.shape[-2:], unwrapped.shape):
+        raise ValueError(
+            f"correlation_map: weight must have shape {tuple(unwrapped.shape[-2:])} or {tuple(unwrapped.shape)}, "
+            f"got {tuple(weight.shape)}"
+        )
+    weight = weight.to(unwrapped.device, _compute_dtype(unwrapped))
+    # An expanded weight, as polar_resample returns it for a shared mask, is one set of weights and not N.
+    if weight.dim() > 2 and weight.numel() > 0 and all(stride == 0 for stride in weight.stride()[:-2]):
+        weight = weight[(0,) * (weight.dim() - 2)]
+    return weight.reshape(-1, *weight.shape[-2:])
+
+
+# --- shapes and dtypes, for torch.compile and torch.export
+
+
+@torch.library.register_fake("cdifast::correlation_map")
+def _(
+    unwrapped: Tensor,
+    weight: Tensor | None,
+    order: int,
+    modulus: bool,
+    normalize: int,
+    fill: float,
+    min_weight: float,
+) -> Tensor:
+    return unwrapped.new_empty((unwrapped.shape[0], unwrapped.shape[1], unwrapped.shape[1]))
+
+
+@torch.library.register_fake("cdifast::correlation_weight")
+def _(weight: Tensor, min_weight: float) -> Tensor:
+    return weight.new_empty((weight.shape[0], weight.shape[1], weight.shape[1]), dtype=_compute_dtype(weight))
+
+
+# --- autograd
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    unwrapped, weight, ctx.order, ctx.modulus, ctx.normalize, _fill, ctx.min_weight = inputs
+    ctx.save_for_backward(unwrapped, weight)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    r"""Reverse of csrc/common/correlation_math.h, in its symbols.
+
+    With ``L`` the lower triangle of the gradient over D and ``U`` the strict upper one,
+    ``dY = (L + L') Y`` and ``dZ = (U + U') Z``; both reach I directly and through the rings' means and deviations.
+    """
+    unwrapped, weight = ctx.saved_tensors
+    dtype = _compute_dtype(unwrapped)
+    n_angular = unwrapped.shape[2]
+    values, grad = unwrapped.to(dtype), grad.to(dtype)
+    if weight is None:
+        w = values.new_ones((1, 1, n_angular))
+        pair: Tensor | float = float(n_angular)
+        enough = None
+    else:
+        w = weight
+        values = torch.where(w > 0, values, 0)
+        pairs = w @ w.mT
+        enough = (pairs > 0) & (pairs >= ctx.min_weight * n_angular)
+        pair = torch.where(enough, pairs, 1)
+    total = w.sum(-1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
+    mean = (w * values).sum(-1, keepdim=True) / total
+    centred = values - mean
+
+    usable = (total > 0) & (total >= ctx.min_weight * n_angular)
+    scale = deviation = None
+    if ctx.normalize == 1:
+        usable = usable & (mean != 0)
+        scale = 1 / torch.where(usable, mean, 1)
+    elif ctx.normalize == 2:
+        variance = (w * centred.square()).sum(-1, keepdim=True) / total
+        mean_square = (w * values.square()).sum(-1, keepdim=True) / total
+        noise = 8 * torch.finfo(dtype).eps
+        usable = usable & ~(variance <= noise**2 * mean_square)
+        deviation = torch.where(usable, variance, 1).sqrt()
+        scale = 1 / deviation
+    cells = usable & usable.mT
+    lower = torch.where(cells if enough is None else cells & enough, grad, 0).tril() / pair
+    upper = torch.where(cells, grad, 0).triu(1)
+
+    raw = centred if ctx.normalize == 2 else values  # I - b
+    y = w * raw if scale is None else w * raw * scale
+    z = w * centred / total if scale is None else w * centred / total * scale
+    phase = torch.arange(n_angular, device=values.device) * ctx.order % n_angular
+    angle = phase.to(dtype) * (2 * math.pi / n_angular)
+    harmonic = torch.stack((angle.cos(), -angle.sin()), dim=1)  # (K, 2)
+    parts = z @ harmonic  # (N, R, 2): real and imaginary
+    both = upper + upper.mT
+    if ctx.modulus:
+        modulus = parts.square().sum(-1, keepdim=True)
+        nonzero = modulus > 0
+        modulus = torch.where(nonzero, modulus, 1).sqrt()
+        to_parts = torch.where(nonzero, (both @ torch.where(nonzero, modulus, 0)) * parts / modulus, 0)
+    else:
+        to_parts = both @ parts
+    to_y = w * ((lower + lower.mT) @ y)
+    to_z = w / total * (to_parts @ harmonic.mT)
+
+    direct = to_y + to_z
+    to_values = direct if scale is None else direct * scale
+    # Through the mean: Z always subtracts it, Y only under "pearson".
+    through_mean = direct if ctx.normalize == 2 else to_z
+    to_mean = -(through_mean if scale is None else through_mean * scale).sum(-1, keepdim=True)
+    if scale is not None:
+        to_scale = (to_y * raw + to_z * centred).sum(-1, keepdim=True)
+        if deviation is None:
+            to_mean = to_mean - to_scale * scale.square()
+        else:
+            to_values = to_values - to_scale * scale.square() * w * centred / (total * deviation)
+    to_values = to_values + to_mean * w / total
+    if weight is not None:
+        to_values = torch.where(w > 0, to_values, 0)
+    return to_values.to(unwrapped.dtype), *(None,) * 6
+
+
+torch.library.register_autograd("cdifast::correlation_map", _backward, setup_context=_setup)
+
+
+# --- autocast: the order-n term is a small difference of large sums
+
+for _device in ("cpu", "cuda"):
+    torch.library.register_autocast("cdifast::correlation_map", _device, torch.float32)
+
+
+# --- vmap: the mapped dimension becomes part of the batch
+
+
+@torch.library.register_vmap("cdifast::correlation_map")
+def _(info: Any, in_dims: tuple[Any, ...], unwrapped: Tensor, weight: Tensor | None, *args: Any) -> tuple[Tensor, int]:
+    batch = info.batch_size
+    unwrapped = batch_first(unwrapped, in_dims[0], batch)
+    count = unwrapped.shape[1]
+    if weight is not None and not (in_dims[1] is None and weight.shape[0] == 1):
+        weight = batch_first(weight, in_dims[1], batch)
+        weight = weight.expand(batch, count, *weight.shape[2:]).flatten(0, 1)
+    return torch.ops.cdifast.correlation_map(unwrapped.flatten(0, 1), weight, *args).unflatten(0, (batch, count)), 0
+
+
+@torch.library.register_vmap("cdifast::correlation_weight")
+def _(info: Any, in_dims: tuple[Any, ...], weight: Tensor, min_weight: float) -> tuple[Tensor, int]:
+    weight = weight.movedim(in_dims[0], 0)
+    cells = torch.ops.cdifast.correlation_weight(weight.flatten(0, 1), min_weight)
+    return cells.unflatten(0, tuple(weight.shape[:2])), 0

@@ -1,0 +1,57 @@
+#include "capability.h"
+
+#include <array>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace cdifast::cpu {
+namespace {
+
+constexpr std::array<const char*, 3> kNames = {"baseline", "avx2", "avx512"};
+
+bool supported([[maybe_unused]] Capability wanted) {
+#if defined(CDIFAST_X86_VARIANTS)
+  switch (wanted) {
+    case Capability::avx512:
+      // The four subsets that the AVX-512 files are compiled with, see CMakeLists.txt.
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && supported(Capability::avx2);
+    case Capability::avx2:
+      // Every processor with AVX2 and FMA also has the half-precision conversions of F16C.
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    default:
+      return true;
+  }
+#else
+  return wanted == Capability::baseline;
+#endif
+}
+
+Capability choose() {
+  if (const char* asked = std::getenv("CDIFAST_CPU_CAPABILITY"); asked != nullptr && *asked != '\0') {
+    for (size_t i = 0; i < kNames.size(); ++i) {
+      if (std::string(asked) != kNames[i]) continue;
+      const auto wanted = static_cast<Capability>(i);
+      if (!supported(wanted)) {
+        throw std::runtime_error(std::string("CDIFAST_CPU_CAPABILITY=") + asked +
+                                 ": this build or this machine does not have that instruction set");
+      }
+      return wanted;
+    }
+    throw std::runtime_error(std::string("CDIFAST_CPU_CAPABILITY=") + asked + ": expected baseline, avx2 or avx512");
+  }
+  if (supported(Capability::avx512)) return Capability::avx512;
+  if (supported(Capability::avx2)) return Capability::avx2;
+  return Capability::baseline;
+}
+
+}  // namespace
+
+Capability capability() {
+  static const Capability chosen = choose();
+  return chosen;
+}
+
+std::string capability_name() { return kNames[static_cast<size_t>(capability())]; }
+
+}  // namespace cdifast::cpu

@@ -1,0 +1,93 @@
+// The log activation on CUDA: checks, launch on torch's stream, registration.
+#include <torch/csrc/stable/accelerator.h>
+
+#include <tuple>
+
+#include "../torch_bridge.h"
+#include "log_activation_launch.h"
+#include "runtime.h"
+#include "stream.h"
+
+namespace cdifast::cuda {
+namespace {
+
+using torch::stable::accelerator::DeviceGuard;
+
+AlphaArgument alpha_argument(const Tensor& alpha, const Tensor& x) {
+  STD_TORCH_CHECK(alpha.numel() == 1, "log_activation: alpha has ", alpha.numel(), " elements; expected 1");
+  AlphaArgument argument{0.0, nullptr, DType::f64};
+  if (alpha.is_cpu()) {
+    dispatch_floating(floating_dtype(alpha, "log_activation", "alpha"), [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      argument.value = load_element(*static_cast<const T*>(alpha.const_data_ptr()));
+    });
+  } else {
+    STD_TORCH_CHECK(alpha.get_device_index() == x.get_device_index(),
+                    "log_activation: alpha is on another device than x");
+    argument.device = alpha.const_data_ptr();
+    argument.device_dtype = floating_dtype(alpha, "log_activation", "alpha");
+    STD_TORCH_CHECK(argument.device_dtype == DType::f32 || argument.device_dtype == DType::f64,
+                    "log_activation: an alpha on the GPU must be float32 or float64");
+  }
+  return argument;
+}
+
+void check_launch(int error) { STD_TORCH_CHECK(error == 0, "log_activation: CUDA error: ", error_text(error)); }
+
+void check_gradient(const Tensor& grad, const Tensor& x) {
+  STD_TORCH_CHECK(same_sizes(grad, x), "log_activation_backward: grad and x differ in shape");
+  STD_TORCH_CHECK(grad.scalar_type() == x.scalar_type(), "log_activation_backward: grad and x differ in dtype");
+}
+
+Tensor forward(const Tensor& x, const Tensor& alpha) {
+  const DeviceGuard guard(x.get_device_index());
+  const DType dtype = floating_dtype(x, "log_activation", "x");
+  Tensor y = torch::stable::empty_like(x);
+  const Tensor source = laid_out_like(x, y);
+  check_launch(log_activation_forward(dtype, source.const_data_ptr(), y.mutable_data_ptr(), x.numel(),
+                                      alpha_argument(alpha, x), current_stream(x.get_device_index())));
+  return y;
+}
+
+Tensor backward(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
+  const DeviceGuard guard(x.get_device_index());
+  check_gradient(grad, x);
+  const DType dtype = floating_dtype(x, "log_activation_backward", "x");
+  Tensor grad_x = torch::stable::empty_like(x);
+  const Tensor gradient = laid_out_like(grad, grad_x);
+  const Tensor source = laid_out_like(x, grad_x);
+  check_launch(log_activation_backward(dtype, gradient.const_data_ptr(), source.const_data_ptr(),
+                                       grad_x.mutable_data_ptr(), x.numel(), alpha_argument(alpha, x),
+                                       current_stream(x.get_device_index())));
+  return grad_x;
+}
+
+std::tuple<Tensor, Tensor> backward_alpha(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
+  const DeviceGuard guard(x.get_device_index());
+  check_gradient(grad, x);
+  const DType dtype = floating_dtype(x, "log_activation_backward_alpha", "x");
+  Tensor grad_x = torch::stable::empty_like(x);
+  const Tensor gradient = laid_out_like(grad, grad_x);
+  const Tensor source = laid_out_like(x, grad_x);
+  const DType alpha_dtype = floating_dtype(alpha, "log_activation_backward_alpha", "alpha");
+  // Summed on x's device, whatever alpha's; the copy back to a CPU alpha is then the only synchronisation.
+  const ScalarType sum_type = alpha_dtype == DType::f64 ? ScalarType::Double : ScalarType::Float;
+  Tensor total = torch::stable::new_empty(x, {1}, sum_type);
+  const Tensor workspace = torch::stable::new_empty(x, {kLogActivationWorkspace}, ScalarType::Double);
+  check_launch(log_activation_backward_alpha(
+      dtype, gradient.const_data_ptr(), source.const_data_ptr(), grad_x.mutable_data_ptr(), total.mutable_data_ptr(),
+      alpha_dtype == DType::f64 ? DType::f64 : DType::f32, workspace.mutable_data_ptr<double>(), x.numel(),
+      alpha_argument(alpha, x), current_stream(x.get_device_index())));
+  Tensor grad_alpha = torch::stable::empty_like(alpha);
+  torch::stable::copy_(grad_alpha, torch::stable::reshape(total, alpha.sizes()));
+  return {grad_x, grad_alpha};
+}
+
+}  // namespace
+}  // namespace cdifast::cuda
+
+STABLE_TORCH_LIBRARY_IMPL(cdifast, CUDA, m) {
+  m.impl("log_activation", TORCH_BOX(&cdifast::cuda::forward));
+  m.impl("log_activation_backward", TORCH_BOX(&cdifast::cuda::backward));
+  m.impl("log_activation_backward_alpha", TORCH_BOX(&cdifast::cuda::backward_alpha));
+}

@@ -1,0 +1,31 @@
+// Launchers of the log activation: raw pointers and a stream, no torch and no CUDA type, so that g++ can include
+// this file. Every function returns a cudaError_t as int, 0 for success.
+#pragma once
+
+#include <cstdint>
+
+#include "../common/element.h"
+
+namespace cdifast::cuda {
+
+// alpha is `value`, or where `device` is not null one element there, f32 or f64.
+struct AlphaArgument {
+  double value;
+  const void* device;
+  DType device_dtype;
+};
+
+// Elements of double workspace that log_activation_backward_alpha needs: one part a block of its two launches.
+constexpr int64_t kLogActivationMaxBlocks = 4096;
+constexpr int64_t kLogActivationWorkspace = 2 * kLogActivationMaxBlocks;
+
+int log_activation_forward(DType dtype, const void* x, void* y, int64_t count, const AlphaArgument& alpha,
+                           void* stream);
+int log_activation_backward(DType dtype, const void* grad, const void* x, void* grad_x, int64_t count,
+                            const AlphaArgument& alpha, void* stream);
+// grad_alpha: one element on the device, f32 or f64 as grad_alpha_dtype says.
+int log_activation_backward_alpha(DType dtype, const void* grad, const void* x, void* grad_x, void* grad_alpha,
+                                  DType grad_alpha_dtype, double* workspace, int64_t count, const AlphaArgument& alpha,
+                                  void* stream);
+
+}  // namespace cdifast::cuda
