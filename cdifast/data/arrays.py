@@ -176,11 +176,13 @@ def npz_arrays(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...],
         Not a zip file of arrays, or damaged.
     """
     arrays = {}
+    name = None
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 if not member.endswith(".npy"):
                     continue
+                name = member.removesuffix(".npy")
                 with archive.open(member) as file:
                     version = np.lib.format.read_magic(file)
                     # Version 3 exists for structured types with Unicode names alone: never frames.
@@ -190,11 +192,13 @@ def npz_arrays(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...],
                         shape, _, dtype = np.lib.format.read_array_header_2_0(file)
                     else:
                         continue
-                arrays[member.removesuffix(".npy")] = (shape, dtype)
+                arrays[name] = (shape, dtype)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
     except _FAULTS as error:
-        raise FrameError(f"not readable as .npz: truncated or damaged ({error})", path=path) from error
+        raise FrameError(
+            f"not readable as .npz: truncated or damaged ({error})", path=path, dataset=name
+        ) from error
     return arrays
 
 

@@ -341,6 +341,8 @@ class Frames:
         read = [source.read_energy() for source in self._sources]
         if all(energy is None for energy in read):
             return None
+        if len(read) == 1:
+            return read[0]
         return np.concatenate(
             [
                 np.full(source.shape[0], np.nan) if energy is None else energy

@@ -126,7 +126,8 @@ def check_filters(dataset: Any, path: Path) -> None:
         if not h5py.h5z.filter_avail(code):
             raise FrameError(
                 f"compressed with HDF5 filter {code} ({name.decode(errors='replace') or 'unnamed'}), "
-                "which is not available here: pip install 'cdifast[data]' brings hdf5plugin with the common ones",
+                "which is not available here: pip install 'cdifast[data]' brings hdf5plugin with the "
+                "common ones",
                 path=path,
                 dataset=dataset.name,
             )
