@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from .errors import FrameError, describe
 from .source import FrameSource
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+PROVENANCE: Final = "/cdifast"
+"""Group with package version, command line, creation time, fingerprint (attributes) and the rows done."""
+
+ROWS_DONE: Final = f"{PROVENANCE}/rows_done"
+"""How many rows of a file that `cdifast.data.RowFile` writes are there; all of them once it is finished."""
+
+_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 
 def import_h5py() -> ModuleType:
@@ -134,7 +140,7 @@ def check_filters(dataset: Any, path: Path) -> None:
 
 
 def check_written(dataset: Any, path: Path) -> None:
-    """Refuse what HDF5 would silently read as fill values: data never written, virtual sources not there.
+    """Refuse what would silently read as zeros: data never written, virtual sources not there.
 
     Raises
     ------
@@ -144,6 +150,14 @@ def check_written(dataset: Any, path: Path) -> None:
     if not dataset.is_virtual:
         if dataset.size and dataset.id.get_storage_size() == 0:
             raise FrameError("was created but never written", path=path, dataset=dataset.name)
+        done = dataset.file.get(ROWS_DONE)
+        if done is not None and dataset.ndim and int(done[()]) < dataset.shape[0]:
+            raise FrameError(
+                f"is unfinished: {int(done[()])} of {dataset.shape[0]} rows are written; finish the job "
+                f"that writes it",
+                path=path,
+                dataset=dataset.name,
+            )
         return
     for source in dataset.virtual_sources():
         # "%b" counts blocks of an unlimited mapping: the first one must be there.

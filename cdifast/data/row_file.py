@@ -32,14 +32,10 @@ from numpy.typing import ArrayLike, DTypeLike
 from cdifast import __version__
 
 from .errors import FrameError, describe
-from .hdf5 import hdf5_faults, import_h5py
+from .hdf5 import PROVENANCE, ROWS_DONE, hdf5_faults, import_h5py
 
 Compression = Literal["gzip", "bitshuffle-lz4"]
 
-PROVENANCE: Final = "/cdifast"
-"""Group with package version, command line, creation time, fingerprint (attributes) and the rows done."""
-
-_DONE: Final = f"{PROVENANCE}/rows_done"
 # A chunk is one row, as readers of random rows want it; rows smaller than this share one.
 _CHUNK_BYTES: Final = 1 << 16
 _COPY_BYTES: Final = 1 << 24
@@ -124,7 +120,7 @@ class RowFile:
         self._sync_seconds = sync_seconds
         with hdf5_faults(self.partial):
             self._file: Any = import_h5py().File(self.partial, "r+", libver="earliest")
-        self._done = int(self._file[_DONE][()])
+        self._done = int(self._file[ROWS_DONE][()])
         self._synced = time.monotonic()
 
     @classmethod
@@ -276,7 +272,7 @@ class RowFile:
         self._file.flush()
         descriptor = self._file.id.get_vfd_handle()
         os.fsync(descriptor)
-        self._file[_DONE][()] = self._done
+        self._file[ROWS_DONE][()] = self._done
         self._file.flush()
         self._synced = time.monotonic()
 
@@ -420,7 +416,7 @@ class _Layout:
             self._declare(file, packed=True)
             # The file was begun, and the command given, when the partial one was made.
             file[PROVENANCE].attrs.update(dict(source[PROVENANCE].attrs))
-            file[_DONE][()] = self.rows
+            file[ROWS_DONE][()] = self.rows
             for dataset in self.datasets:
                 step = max(1, _COPY_BYTES // dataset.row_bytes)
                 for start in range(0, self.rows, step):
@@ -435,7 +431,7 @@ class _Layout:
         provenance.attrs["command"] = shlex.join(sys.argv)
         provenance.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         provenance.attrs["fingerprint"] = json.dumps(self.identity())
-        file.create_dataset(_DONE, shape=(), dtype="int64", dcpl=_allocated_at_once(h5py))[()] = 0
+        file.create_dataset(ROWS_DONE, shape=(), dtype="int64", dcpl=_allocated_at_once(h5py))[()] = 0
         for dataset in self.datasets:
             options: dict[str, Any] = {"dcpl": _allocated_at_once(h5py)}
             if packed and dataset.compression is not None:

@@ -18,7 +18,7 @@ import torch
 from cdifast import __version__
 from cdifast.data import CxiWriter, FrameError, RowDataset, RowFile, nxdata, open_frames, write_cxi
 from cdifast.data.cxi import DATA, DETECTOR, ENERGY, LABELS
-from cdifast.data.row_file import PROVENANCE
+from cdifast.data.hdf5 import PROVENANCE
 from cdifast.labels import CLASSES
 
 ROWS = 20
@@ -273,6 +273,15 @@ def test_final_name_taken_meanwhile(tmp_path: Path) -> None:
             file.finish()
     assert path.read_bytes() == b"somebody else's"
     assert (tmp_path / "a.h5.partial").exists()
+
+
+def test_partial_file_is_not_read_as_frames(tmp_path: Path) -> None:
+    with begin(tmp_path / "a.h5") as file:
+        write_rows(file, 7)
+    with pytest.raises(
+        FrameError, match=r"a\.h5\.partial, data set '/result/maps': is unfinished: 7 of 20 rows"
+    ):
+        open_frames(tmp_path / "a.h5.partial")
 
 
 def test_finish_wants_all_rows(tmp_path: Path) -> None:
