@@ -1,0 +1,221 @@
+"""NumPy files: one array in an ``.npy``, several in an ``.npz``."""
+
+from __future__ import annotations
+
+import os
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .class_labels import check_labels
+from .errors import FrameError, describe
+from .masks import good_pixels
+from .source import FrameSource
+
+FRAME_NAMES: Final = ("frames", "images", "data")
+"""Array names that mean frames in an ``.npz``, in order of preference."""
+
+MASK_NAMES: Final = ("bad_pixels", "good", "mask")
+"""Array names that mean a mask in an ``.npz``; `cdifast.data.masks.good_pixels` says how each is read."""
+
+# What numpy.lib.format and zipfile raise over damaged files.
+_FAULTS: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    OSError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def _starts_with(path: Path, signature: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(signature)) == signature
+
+
+class NpySource(FrameSource):
+    """Frames of one ``.npy`` file, mapped into memory: only the frames asked for are read from disk."""
+
+    layout: ClassVar[str] = "npy"
+
+    def __init__(self, path: Path) -> None:
+        array = _map(path)
+        super().__init__(path, "array", array.shape, array.dtype, "the file's one array")
+        self._array: NDArray[Any] | None = None
+
+    @classmethod
+    def recognise(cls, path: Path, dataset: str | None) -> Self | None:
+        """By its first bytes; there is one array, so ``dataset`` must be None."""
+        if not _starts_with(path, b"\x93NUMPY"):
+            return None
+        if dataset is not None:
+            raise FrameError(
+                f"an .npy file holds one unnamed array; expected no dataset, found '{dataset}'", path=path
+            )
+        return cls(path)
+
+    def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Copy from the map, converting the byte order."""
+        if self._array is None:
+            self._array = _map(self.path)
+        out[...] = self._array if self.single else self._array[start:stop]
+
+    def close(self) -> None:
+        """Drop the map."""
+        self._array = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_array": None}
+
+
+def _map(path: Path) -> NDArray[Any]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file") from error
+    except _FAULTS as error:
+        raise FrameError(
+            f"not readable as .npy: truncated, damaged or of Python objects ({error})", path=path
+        ) from error
+
+
+class NpzSource(FrameSource):
+    """Frames of one array in an ``.npz`` file.
+
+    The array is decoded whole at the first read and kept until `close`: the format allows nothing else.
+    An array called ``bad_pixels``, ``good`` or ``mask`` is the mask, one called ``labels`` the labels.
+    """
+
+    layout: ClassVar[str] = "npz"
+
+    def __init__(self, path: Path, dataset: str, shape: tuple[int, ...], dtype: Any, why: str) -> None:
+        super().__init__(path, dataset, shape, dtype, why)
+        self._array: NDArray[Any] | None = None
+
+    @classmethod
+    def recognise(cls, path: Path, dataset: str | None) -> Self | None:
+        """By its first bytes, those of a zip file."""
+        if not (_starts_with(path, b"PK\x03\x04") or _starts_with(path, b"PK\x05\x06")):
+            return None
+        arrays = npz_arrays(path)
+        listing = ", ".join(f"{name} {describe(*value)}" for name, value in arrays.items()) or "no array"
+        if dataset is not None:
+            if dataset not in arrays:
+                raise FrameError(f"is not in the file, which holds {listing}", path=path, dataset=dataset)
+            return cls(path, dataset, *arrays[dataset], "the array asked for")
+        for name in FRAME_NAMES:
+            if name in arrays:
+                return cls(path, name, *arrays[name], f"called '{name}'")
+        others = {
+            name: (shape, dtype)
+            for name, (shape, dtype) in arrays.items()
+            if name not in (*MASK_NAMES, "labels") and dtype.kind in "uif" and len(shape) in (2, 3)
+        }
+        stacks = [name for name, (shape, _) in others.items() if len(shape) == 3]
+        chosen = stacks or list(others)
+        if len(chosen) == 1:
+            why = "the only three-dimensional array" if stacks else "the only array that can be one frame"
+            return cls(path, chosen[0], *others[chosen[0]], why)
+        if chosen:
+            raise FrameError(
+                f"several arrays can be the frames: name one with dataset=: {listing}", path=path
+            )
+        raise FrameError(f"no array can be frames (N, H, W); the file holds {listing}", path=path)
+
+    def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Copy from the decoded array, converting the byte order."""
+        if self._array is None:
+            self._array = load_npz_array(self.path, self.dataset)
+        out[...] = self._array if self.single else self._array[start:stop]
+
+    def close(self) -> None:
+        """Free the decoded array."""
+        self._array = None
+
+    def read_mask(self) -> tuple[NDArray[np.bool_], str] | None:
+        """The array called ``bad_pixels``, ``good`` or ``mask``."""
+        arrays = npz_arrays(self.path)
+        for name in MASK_NAMES:
+            if name in arrays:
+                mask = load_npz_array(self.path, name)
+                place = f"{self.path}, array '{name}'"
+                good, rule = good_pixels(mask, self.shape[1:], name=name, place=place)
+                return good, f"mask from array '{name}' ({rule})"
+        return None
+
+    def read_labels(self) -> NDArray[np.uint8] | None:
+        """The array called ``labels``."""
+        if "labels" not in npz_arrays(self.path):
+            return None
+        labels = load_npz_array(self.path, "labels")
+        return check_labels(labels, self.shape[0], place=f"{self.path}, array 'labels'")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_array": None}
+
+
+def npz_arrays(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Name, shape and type of every array in an ``.npz``, from the headers alone.
+
+    Raises
+    ------
+    FrameError
+        Not a zip file of arrays, or damaged.
+    """
+    arrays = {}
+    name = None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                if not member.endswith(".npy"):
+                    continue
+                name = member.removesuffix(".npy")
+                with archive.open(member) as file:
+                    version = np.lib.format.read_magic(file)
+                    # Version 3 exists for structured types with Unicode names alone: never frames.
+                    if version == (1, 0):
+                        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                    elif version == (2, 0):
+                        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+                    else:
+                        continue
+                arrays[name] = (shape, dtype)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file") from error
+    except _FAULTS as error:
+        raise FrameError(
+            f"not readable as .npz: truncated or damaged ({error})", path=path, dataset=name
+        ) from error
+    return arrays
+
+
+def load_npz_array(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
+    """One array of an ``.npz``, decoded; its checksum is verified by the zip format.
+
+    Raises
+    ------
+    FrameError
+        Damaged, or an array of Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive[name]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file") from error
+    except _FAULTS as error:
+        raise FrameError(
+            f"cannot be decoded: truncated, damaged or of Python objects ({error})", path=path, dataset=name
+        ) from error

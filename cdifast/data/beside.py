@@ -1,0 +1,106 @@
+"""Masks and labels given beside the frames: as arrays, or as files that hold them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .arrays import MASK_NAMES, load_npz_array, npz_arrays
+from .class_labels import check_labels
+from .errors import FrameError, describe
+from .hdf5 import hdf5_faults, import_h5py, is_hdf5, list_datasets, named_dataset
+from .masks import good_pixels
+
+MASK_PATHS = ("entry_1/data_1/mask", "entry_1/instrument_1/detector_1/mask", *MASK_NAMES)
+LABEL_PATHS = ("entry_1/labels/data", "labels")
+
+
+def given_mask(
+    mask: ArrayLike | str | os.PathLike[str], shape: tuple[int, int]
+) -> tuple[NDArray[np.bool_], str]:
+    """Good pixels from the ``mask`` argument of `open_frames`.
+
+    Parameters
+    ----------
+    mask : array_like or path
+        Booleans (True = good) or CXI bits (0 = good); or a file, ``file:array`` where it holds several.
+        An array called ``bad_pixels`` or ``good`` in a file is read as its name says.
+    shape : tuple of int
+        ``(H, W)`` of the frames.
+
+    Returns
+    -------
+    good : ndarray of bool, (H, W)
+    why : str
+        Where it came from and how it was read.
+
+    Raises
+    ------
+    FrameError, FileNotFoundError
+        As `good_pixels`, or the file cannot be read.
+    """
+    if isinstance(mask, str | os.PathLike):
+        array, name, place = _load(mask, MASK_PATHS, "mask")
+    else:
+        array, name, place = np.asarray(mask), "mask", "the mask argument"
+    good, rule = good_pixels(array, shape, name=name, place=place)
+    return good, f"mask from {place} ({rule})"
+
+
+def given_labels(labels: ArrayLike | str | os.PathLike[str], count: int) -> tuple[NDArray[np.uint8], str]:
+    """Labels from the ``labels`` argument of `open_frames`: an array (N, 11), or a file as for masks.
+
+    Raises
+    ------
+    FrameError, FileNotFoundError
+        As `cdifast.data.class_labels.check_labels`, or the file cannot be read.
+    """
+    if isinstance(labels, str | os.PathLike):
+        array, _, place = _load(labels, LABEL_PATHS, "labels")
+    else:
+        array, place = np.asarray(labels), "the labels argument"
+    return check_labels(array, count, place=place), f"labels from {place}"
+
+
+def _load(source: str | os.PathLike[str], names: tuple[str, ...], what: str) -> tuple[NDArray[Any], str, str]:
+    """The array, its name and what to call it, from ``file`` or ``file:array``."""
+    text = os.fspath(source)
+    path, wanted = Path(text), ""
+    if not path.exists() and ":" in text:
+        head, _, wanted = text.rpartition(":")
+        path = Path(head)
+    if path.is_dir():
+        raise FrameError(f"is a directory; expected a file with the {what}", path=path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file (given as {what})")
+    if path.suffix == ".npy":
+        try:
+            return np.load(path, allow_pickle=False), what, str(path)
+        except (ValueError, EOFError, OSError) as error:
+            raise FrameError(f"not readable as .npy ({error})", path=path) from error
+    if is_hdf5(path):
+        with hdf5_faults(path, wanted or None), import_h5py().File(path, "r") as file:
+            name = wanted or _choose(list_datasets(file), [n for n in names if n in file], path, what)
+            return np.asarray(named_dataset(file, path, name)[()]), name, f"{path}, data set '{name}'"
+    arrays = npz_arrays(path)
+    if wanted and wanted not in arrays:
+        raise FrameError(
+            f"is not in the file, which holds {', '.join(arrays) or 'nothing'}", path=path, dataset=wanted
+        )
+    name = wanted or _choose(arrays, [n for n in names if n in arrays], path, what)
+    return load_npz_array(path, name), name, f"{path}, array '{name}'"
+
+
+def _choose(arrays: dict[str, tuple[tuple[int, ...], Any]], named: list[str], path: Path, what: str) -> str:
+    """The array of a usual name, or the only two-dimensional one."""
+    if named:
+        return named[0]
+    flat = [name for name, (shape, _) in arrays.items() if len(shape) == 2]
+    if len(flat) == 1:
+        return flat[0]
+    listing = ", ".join(f"{name} {describe(*value)}" for name, value in arrays.items()) or "no array"
+    raise FrameError(f"which array is the {what}? Write '{path}:name'; the file holds {listing}", path=path)

@@ -1,0 +1,48 @@
+"""The one exception of frame input and output, worded alike everywhere."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+
+
+class FrameError(ValueError):
+    """Frames, masks or labels that cannot be used as asked; says where, what was found and what to do.
+
+    A missing file raises `FileNotFoundError` and an index out of range `IndexError`; everything else that
+    is wrong with a file or an array raises this.
+
+    Parameters
+    ----------
+    problem : str
+        What was found and what was expected, as one sentence.
+    path : path-like, optional
+        The file; leads the message.
+    dataset : str, optional
+        The data set (HDF5 path, or the array's name in an ``.npz``).
+    index : int, optional
+        The frame's index within that data set.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: str | PathLike[str] | None = None,
+        dataset: str | None = None,
+        index: int | None = None,
+    ) -> None:
+        place = [] if path is None else [fspath(path)]
+        if dataset is not None:
+            place.append(f"data set '{dataset}'")
+        if index is not None:
+            place.append(f"frame {index}")
+        # A plain message as the only argument, so that the exception crosses process borders (DataLoader).
+        super().__init__(f"{', '.join(place)}: {problem}" if place else problem)
+        self.path = path
+        self.dataset = dataset
+        self.index = index
+
+
+def describe(shape: tuple[int, ...], dtype: object) -> str:
+    """``"(10, 64, 64) uint16"``: a shape and type as every message prints them."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''}) {dtype}"

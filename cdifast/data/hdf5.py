@@ -1,0 +1,286 @@
+"""Plain HDF5: one data set of frames, found or named by its path."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FrameError, describe
+from .source import FrameSource
+
+PROVENANCE: Final = "/cdifast"
+"""Group with package version, command line, creation time, fingerprint (attributes) and the rows done."""
+
+ROWS_DONE: Final = f"{PROVENANCE}/rows_done"
+"""How many rows of a file that `cdifast.data.RowFile` writes are there; all of them once it is finished."""
+
+_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+
+
+def import_h5py() -> ModuleType:
+    """`h5py`, with the filters of `hdf5plugin` registered where that is installed.
+
+    Raises
+    ------
+    ImportError
+        h5py is missing; names the extra that brings it.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ImportError("HDF5 and CXI files need h5py: pip install 'cdifast[data]'") from error
+    # Only files compressed with one of its filters need it, and `check_filters` says so for those.
+    with contextlib.suppress(ImportError):
+        import hdf5plugin  # noqa: F401
+    return h5py
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether an HDF5 signature stands where the format allows one: at 0, 512, 1024, 2048, ..."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        offset = 0
+        while offset < size:
+            file.seek(offset)
+            if file.read(len(_SIGNATURE)) == _SIGNATURE:
+                return True
+            offset = max(512, 2 * offset)
+    return False
+
+
+@contextlib.contextmanager
+def hdf5_faults(path: Path, dataset: str | None = None) -> Iterator[None]:
+    """Turn whatever h5py raises over a damaged file into a `FrameError` that names the file."""
+    try:
+        yield
+    except FrameError:
+        raise
+    except BlockingIOError as error:
+        raise FrameError(
+            f"locked by another process that is writing it ({error})", path=path, dataset=dataset
+        ) from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file") from error
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise FrameError(
+            f"not readable as HDF5: truncated or damaged ({type(error).__name__}: {error})",
+            path=path,
+            dataset=dataset,
+        ) from error
+
+
+def list_datasets(file: Any) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Path, shape and type of every array in an open HDF5 file (links not followed)."""
+    h5py = import_h5py()
+    found: dict[str, tuple[tuple[int, ...], Any]] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            found["/" + name] = (item.shape, item.dtype)
+
+    file.visititems(visit)
+    return found
+
+
+def named_dataset(file: Any, path: Path, name: str) -> Any:
+    """The data set called ``name``.
+
+    Raises
+    ------
+    FrameError
+        It is missing or a group: lists what the file holds and the closest name.
+    """
+    h5py = import_h5py()
+    item = file.get(name)
+    if isinstance(item, h5py.Dataset):
+        return item
+    there = list_datasets(file)
+    listing = (
+        ", ".join(f"{key} {describe(*value)}" for key, value in list(there.items())[:20]) or "no data set"
+    )
+    more = f" and {len(there) - 20} more" if len(there) > 20 else ""
+    close = difflib.get_close_matches("/" + name.strip("/"), there, n=1, cutoff=0.5)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    if isinstance(item, h5py.Group):
+        problem = "is a group"
+    elif file.get(name, getlink=True) is not None:
+        problem = "is a link that leads nowhere"
+    else:
+        problem = "is not in the file"
+    raise FrameError(f"{problem}.{hint} The file holds {listing}{more}", path=path, dataset=name)
+
+
+def check_filters(dataset: Any, path: Path) -> None:
+    """Refuse a data set whose compression filter is not available, naming the filter.
+
+    Raises
+    ------
+    FrameError
+    """
+    h5py = import_h5py()
+    plist = dataset.id.get_create_plist()
+    for i in range(plist.get_nfilters()):
+        code, _, _, name = plist.get_filter(i)
+        if not h5py.h5z.filter_avail(code):
+            raise FrameError(
+                f"compressed with HDF5 filter {code} ({name.decode(errors='replace') or 'unnamed'}), "
+                "which is not available here: pip install 'cdifast[data]' brings hdf5plugin with the "
+                "common ones",
+                path=path,
+                dataset=dataset.name,
+            )
+
+
+def check_written(dataset: Any, path: Path) -> None:
+    """Refuse what would silently read as zeros: data never written, virtual sources not there.
+
+    Raises
+    ------
+    FrameError
+    """
+    h5py = import_h5py()
+    if not dataset.is_virtual:
+        if dataset.size and dataset.id.get_storage_size() == 0:
+            raise FrameError("was created but never written", path=path, dataset=dataset.name)
+        done = dataset.file.get(ROWS_DONE)
+        if done is not None and dataset.ndim and int(done[()]) < dataset.shape[0]:
+            raise FrameError(
+                f"is unfinished: {int(done[()])} of {dataset.shape[0]} rows are written; finish the job "
+                f"that writes it",
+                path=path,
+                dataset=dataset.name,
+            )
+        return
+    for source in dataset.virtual_sources():
+        # "%b" counts blocks of an unlimited mapping: the first one must be there.
+        file_name, name = source.file_name.replace("%b", "0"), source.dset_name.replace("%b", "0")
+        if file_name == ".":
+            there: Path | None = path
+        else:
+            # HDF5 looks beside the virtual file first, then relative to the working directory.
+            places = (path.parent / file_name, Path(file_name))
+            there = next((place for place in places if place.is_file()), None)
+        if there is None:
+            raise FrameError(
+                f"is virtual and its source file '{file_name}' is missing (HDF5 would read fill values "
+                "in its place)",
+                path=path,
+                dataset=dataset.name,
+            )
+        with hdf5_faults(there, name), h5py.File(there, "r") as file:
+            if not isinstance(file.get(name), h5py.Dataset):
+                raise FrameError(
+                    f"is virtual and its source '{there}' has no data set '{name}' (HDF5 would read fill "
+                    "values in its place)",
+                    path=path,
+                    dataset=dataset.name,
+                )
+
+
+class Hdf5Source(FrameSource):
+    """Frames of one HDF5 data set.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    dataset : h5py.Dataset
+        The open data set; only its description is kept.
+    why : str
+        As in `FrameSource`.
+    """
+
+    layout: ClassVar[str] = "hdf5"
+
+    def __init__(self, path: Path, dataset: Any, why: str) -> None:
+        if dataset.shape is None:
+            raise FrameError("holds nothing (a null data space)", path=path, dataset=dataset.name)
+        super().__init__(path, dataset.name, dataset.shape, dataset.dtype, why)
+        check_filters(dataset, path)
+        check_written(dataset, path)
+        self._stored_shape: tuple[int, ...] = dataset.shape
+        self._dataset: Any = None
+        self._process = 0
+
+    @classmethod
+    def recognise(cls, path: Path, dataset: str | None) -> Self | None:
+        """Any HDF5 file: the data set asked for, or the only one that can be frames."""
+        if not is_hdf5(path):
+            return None
+        h5py = import_h5py()
+        with hdf5_faults(path, dataset), h5py.File(path, "r") as file:
+            if dataset is not None:
+                return cls(path, named_dataset(file, path, dataset), "the data set asked for")
+            numeric = {
+                name: (shape, dtype)
+                for name, (shape, dtype) in list_datasets(file).items()
+                if dtype.kind in "uif" and len(shape) in (2, 3)
+            }
+            stacks = [name for name, (shape, _) in numeric.items() if len(shape) == 3]
+            chosen = stacks or list(numeric)
+            if len(chosen) == 1:
+                why = (
+                    "the only three-dimensional data set"
+                    if stacks
+                    else "the only data set that can be one frame"
+                )
+                return cls(path, file[chosen[0]], why)
+            if not chosen:
+                raise FrameError(
+                    "holds no numeric data set of two or three dimensions; expected frames (N, H, W)",
+                    path=path,
+                )
+            listing = ", ".join(f"{name} {describe(*numeric[name])}" for name in chosen)
+            raise FrameError(
+                f"several data sets can be the frames: name one with dataset=: {listing}", path=path
+            )
+
+    def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Read through h5py, which converts the byte order."""
+        dataset = self._open()
+        selection = () if self.single else np.s_[start:stop]
+        target = out[0] if self.single else out
+        try:
+            if target.dtype == self.dtype and target.flags.c_contiguous:
+                dataset.read_direct(target, selection)
+            else:
+                target[...] = dataset[selection]
+        except (RuntimeError, ValueError) as error:
+            raise OSError(str(error)) from error
+
+    def close(self) -> None:
+        """Close this process's handle; the next read opens it again."""
+        if self._dataset is not None:
+            self._dataset.file.close()
+            self._dataset = None
+
+    def _open(self) -> Any:
+        if self._process != os.getpid():
+            # A handle inherited over fork shares the parent's file description: let it go, open our own.
+            self._dataset = None
+            self._process = os.getpid()
+        if self._dataset is None:
+            h5py = import_h5py()
+            with hdf5_faults(self.path, self.dataset):
+                file = h5py.File(self.path, "r")
+                dataset = named_dataset(file, self.path, self.dataset)
+                if dataset.shape != self._stored_shape:
+                    raise FrameError(
+                        f"changed since it was opened: {self._stored_shape} then, {dataset.shape} now",
+                        path=self.path,
+                        dataset=self.dataset,
+                    )
+                check_written(dataset, self.path)
+                self._dataset = dataset
+        return self._dataset
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_dataset": None, "_process": 0}

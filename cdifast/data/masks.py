@@ -1,0 +1,125 @@
+"""Pixel masks: every convention that comes in, one that goes on (True = good pixel)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FrameError, describe
+
+CXI_BITS: Final[dict[str, int]] = {
+    "invalid": 0x1,
+    "saturated": 0x2,
+    "hot": 0x4,
+    "dead": 0x8,
+    "shadowed": 0x10,
+    "to be ignored": 0x40,
+    "bad": 0x80,
+    "missing": 0x200,
+    "noisy": 0x400,
+}
+"""The CXI mask bits that make a pixel bad.
+
+The other bits of the format describe a pixel without condemning it: 0x20 in a peak, 0x100 outside the
+resolution limits, 0x800 artefact corrected, 0x1000 has signal above background.
+"""
+
+CXI_BAD: Final[int] = sum(CXI_BITS.values())
+"""All of `CXI_BITS` together."""
+
+
+def check_mask_shape(found: tuple[int, ...], dtype: Any, shape: tuple[int, int], *, place: str) -> None:
+    """Refuse a mask that is not one of ``shape`` (H, W) for all frames, of booleans or integers.
+
+    Raises
+    ------
+    FrameError
+        Another shape than the frames', a mask for each frame, or another type.
+    """
+    text = describe(found, dtype)
+    if len(found) == 3 and found[1:] == shape and found[0] != 1:
+        raise FrameError(
+            f"{place}: found {text}, a mask for each frame; expected one of shape {shape} for all: "
+            "pass one with mask="
+        )
+    if found not in (shape, (1, *shape)):
+        raise FrameError(f"{place}: found a mask {text}; the frames are {shape}: both must have one shape")
+    if np.dtype(dtype).kind not in "bui":
+        raise FrameError(
+            f"{place}: found a mask {text}; expected booleans (True = good) or CXI bits as integers"
+        )
+
+
+def good_pixels(
+    mask: NDArray[Any], shape: tuple[int, int], *, name: str = "mask", place: str = "mask"
+) -> tuple[NDArray[np.bool_], str]:
+    """Turn a mask of any convention into good pixels.
+
+    The rule, in this order:
+
+    1. an array called ``bad_pixels``: nonzero = bad;
+    2. an array called ``good``: nonzero = good;
+    3. booleans: True = good (as in `Frames.mask`; beware that `numpy.ma` means the opposite);
+    4. integers: the bits of the CXI format, 0 = good (`CXI_BITS`).
+
+    Parameters
+    ----------
+    mask : ndarray, (H, W) or (1, H, W)
+        Booleans or integers.
+    shape : tuple of int
+        ``(H, W)`` of the frames.
+    name : str
+        The array's name, for rules 1 and 2; a path counts by its last part.
+    place : str
+        What error messages call it: file and data set, or the argument.
+
+    Returns
+    -------
+    good : ndarray of bool, (H, W)
+        True = good pixel.
+    rule : str
+        The rule that was used and how many pixels are bad, for people to read.
+
+    Raises
+    ------
+    FrameError
+        Another shape than the frames', a mask per frame, or neither booleans nor integers.
+    """
+    check_mask_shape(mask.shape, mask.dtype, shape, place=place)
+    mask = mask.reshape(shape)
+    match name.rsplit("/", 1)[-1]:
+        case "bad_pixels":
+            good, rule = mask == 0, "nonzero = bad"
+        case "good":
+            good, rule = mask != 0, "nonzero = good"
+        case _ if mask.dtype.kind == "b":
+            good, rule = mask.copy(), "True = good"
+        case _:
+            good, rule = (
+                (mask & mask.dtype.type(CXI_BAD & np.iinfo(mask.dtype).max)) == 0,
+                "CXI bits, 0 = good",
+            )
+            if mask.dtype.kind == "i" and (mask < 0).any():
+                raise FrameError(
+                    f"{place}: found negative values in an integer mask; expected CXI bits, 0 = good"
+                )
+    bad = good.size - int(np.count_nonzero(good))
+    return np.ascontiguousarray(
+        good
+    ), f"{rule}; {bad} of {good.size} pixels bad ({100 * bad / good.size:.1f} %)"
+
+
+def cxi_bits(mask: NDArray[Any], shape: tuple[int, int], *, place: str = "mask") -> NDArray[np.uint32]:
+    """A mask as the CXI format stores it, uint32: 0 good, 0x80 bad for booleans, integers as they are.
+
+    Raises
+    ------
+    FrameError
+        As `good_pixels`.
+    """
+    good, _ = good_pixels(mask, shape, place=place)
+    if mask.dtype.kind == "b":
+        return np.where(good, 0, CXI_BITS["bad"]).astype(np.uint32)
+    return mask.reshape(shape).astype(np.uint32)
