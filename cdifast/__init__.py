@@ -8,6 +8,7 @@ imported when it is first used: :mod:`cdifast.nn`, :mod:`cdifast.data`, :mod:`cd
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
@@ -27,10 +28,10 @@ def _load_extension() -> None:
     try:
         from . import _C
     except ImportError as error:
-        raise ImportError(
-            f"cdifast's compiled operators (cdifast._C) could not be loaded under torch {torch.__version__}: {error}. "
-            "Reinstall the package; from a source tree run `pip install .` and import it from outside that tree."
-        ) from error
+        message = f"cdifast's compiled operators cannot be used under torch {torch.__version__}: {error}."
+        if not os.environ.get("CDIFAST_CPU_CAPABILITY"):
+            message += " Install the package again; a source tree is not importable in place without `pip install`."
+        raise ImportError(message) from error
     built = _C.build_info()["version"]
     if built != __version__:
         raise ImportError(

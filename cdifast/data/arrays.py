@@ -62,9 +62,7 @@ class NpySource(FrameSource):
         if not _starts_with(path, b"\x93NUMPY"):
             return None
         if dataset is not None:
-            raise FrameError(
-                f"an .npy file holds one unnamed array; expected no dataset, found '{dataset}'", path=path
-            )
+            raise FrameError(f"an .npy file holds one unnamed array; expected no dataset, found '{dataset}'", path=path)
         return cls(path)
 
     def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
@@ -130,9 +128,7 @@ class NpzSource(FrameSource):
             why = "the only three-dimensional array" if stacks else "the only array that can be one frame"
             return cls(path, chosen[0], *others[chosen[0]], why)
         if chosen:
-            raise FrameError(
-                f"several arrays can be the frames: name one with dataset=: {listing}", path=path
-            )
+            raise FrameError(f"several arrays can be the frames: name one with dataset=: {listing}", path=path)
         raise FrameError(f"no array can be frames (N, H, W); the file holds {listing}", path=path)
 
     def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
@@ -196,9 +192,7 @@ def npz_arrays(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...],
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
     except _FAULTS as error:
-        raise FrameError(
-            f"not readable as .npz: truncated or damaged ({error})", path=path, dataset=name
-        ) from error
+        raise FrameError(f"not readable as .npz: truncated or damaged ({error})", path=path, dataset=name) from error
     return arrays
 
 

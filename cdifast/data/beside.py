@@ -19,9 +19,7 @@ MASK_PATHS = ("entry_1/data_1/mask", "entry_1/instrument_1/detector_1/mask", *MA
 LABEL_PATHS = ("entry_1/labels/data", "labels")
 
 
-def given_mask(
-    mask: ArrayLike | str | os.PathLike[str], shape: tuple[int, int]
-) -> tuple[NDArray[np.bool_], str]:
+def given_mask(mask: ArrayLike | str | os.PathLike[str], shape: tuple[int, int]) -> tuple[NDArray[np.bool_], str]:
     """Good pixels from the ``mask`` argument of `open_frames`.
 
     Parameters
@@ -88,9 +86,7 @@ def _load(source: str | os.PathLike[str], names: tuple[str, ...], what: str) -> 
             return np.asarray(named_dataset(file, path, name)[()]), name, f"{path}, data set '{name}'"
     arrays = npz_arrays(path)
     if wanted and wanted not in arrays:
-        raise FrameError(
-            f"is not in the file, which holds {', '.join(arrays) or 'nothing'}", path=path, dataset=wanted
-        )
+        raise FrameError(f"is not in the file, which holds {', '.join(arrays) or 'nothing'}", path=path, dataset=wanted)
     name = wanted or _choose(arrays, [n for n in names if n in arrays], path, what)
     return load_npz_array(path, name), name, f"{path}, array '{name}'"
 

@@ -50,9 +50,7 @@ def check_labels_shape(found: tuple[int, ...], dtype: Any, count: int, *, place:
     """
     text = describe(found, dtype)
     if len(found) != 2 or found[1] != len(CLASSES):
-        raise FrameError(
-            f"{place}: found labels {text}; expected (N, {len(CLASSES)}), a column for each class"
-        )
+        raise FrameError(f"{place}: found labels {text}; expected (N, {len(CLASSES)}), a column for each class")
     if found[0] != count:
         raise FrameError(f"{place}: found labels for {found[0]} frames; there are {count} frames")
     if np.dtype(dtype).kind not in "buif":

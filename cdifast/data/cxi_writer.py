@@ -113,9 +113,7 @@ class CxiWriter:
             )
         ]
         if mask is not None:
-            constants[f"{DETECTOR}/mask"] = cxi_bits(
-                np.asarray(mask), (shape[1], shape[2]), place=f"{path}, mask"
-            )
+            constants[f"{DETECTOR}/mask"] = cxi_bits(np.asarray(mask), (shape[1], shape[2]), place=f"{path}, mask")
             links[MASK] = f"{DETECTOR}/mask"
         if detector_distance is not None:
             distance = _positive(detector_distance, "detector_distance", "metres", path)
@@ -135,9 +133,7 @@ class CxiWriter:
                 attrs[ENERGY] = {"units": "J"}
         if labels:
             attrs["/entry_1/labels"] = nxdata("data")
-            columns = RowDataset(
-                "labels", (len(CLASSES),), "uint8", path=LABELS, attrs={"classes": list(CLASSES)}
-            )
+            columns = RowDataset("labels", (len(CLASSES),), "uint8", path=LABELS, attrs={"classes": list(CLASSES)})
             datasets.append(columns)
 
         self.path = Path(path)
@@ -194,15 +190,12 @@ class CxiWriter:
             if (values is not None) != (name in self._names):
                 state = "has" if name in self._names else "has no"
                 raise FrameError(
-                    f"{name} {'given' if values is not None else 'missing'}: this file {state} {name} "
-                    f"for each frame",
+                    f"{name} {'given' if values is not None else 'missing'}: this file {state} {name} for each frame",
                     path=self.path,
                     index=start,
                 )
         if labels is not None:
-            rows["labels"] = check_labels(
-                np.asarray(labels), len(frames), place=f"{self.path}, labels from {start}"
-            )
+            rows["labels"] = check_labels(np.asarray(labels), len(frames), place=f"{self.path}, labels from {start}")
         if energy is not None:
             rows["energy"] = _positive(energy, "energy", "joules", self.path)
         self._file.write(start, **rows)

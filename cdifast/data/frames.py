@@ -184,11 +184,7 @@ class Frames:
         shape = (len(rows), *self.shape[1:])
         if out is None:
             out = np.empty(shape, dtype=self.dtype)
-        elif (
-            out.shape != shape
-            or not np.can_cast(self.dtype, out.dtype, "same_kind")
-            or not out.flags.writeable
-        ):
+        elif out.shape != shape or not np.can_cast(self.dtype, out.dtype, "same_kind") or not out.flags.writeable:
             raise ValueError(
                 f"out: found {describe(out.shape, out.dtype)}; expected a writable array "
                 f"{describe(shape, self.dtype)} or of a type that it converts to"
@@ -323,8 +319,7 @@ class Frames:
                 same = np.array_equal(found[0], first[0])
             if not same:
                 raise FrameError(
-                    f"its mask differs from that of {self._sources[0].path}: give the one for the stack "
-                    f"with mask=",
+                    f"its mask differs from that of {self._sources[0].path}: give the one for the stack with mask=",
                     path=source.path,
                 )
         return first or (None, "")
@@ -373,9 +368,7 @@ def _expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
 
 def _recognise(path: Path, dataset: str | None) -> FrameSource:
     if path.is_dir():
-        raise FrameError(
-            "is a directory; expected a file, a list of files or a pattern such as 'run/*.cxi'", path=path
-        )
+        raise FrameError("is a directory; expected a file, a list of files or a pattern such as 'run/*.cxi'", path=path)
     if path.stat().st_size == 0:
         raise FrameError("is an empty file (0 bytes)", path=path)
     for layout in LAYOUTS:

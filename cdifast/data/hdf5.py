@@ -103,9 +103,7 @@ def named_dataset(file: Any, path: Path, name: str) -> Any:
     if isinstance(item, h5py.Dataset):
         return item
     there = list_datasets(file)
-    listing = (
-        ", ".join(f"{key} {describe(*value)}" for key, value in list(there.items())[:20]) or "no data set"
-    )
+    listing = ", ".join(f"{key} {describe(*value)}" for key, value in list(there.items())[:20]) or "no data set"
     more = f" and {len(there) - 20} more" if len(there) > 20 else ""
     close = difflib.get_close_matches("/" + name.strip("/"), there, n=1, cutoff=0.5)
     hint = f" Did you mean '{close[0]}'?" if close else ""
@@ -153,8 +151,7 @@ def check_written(dataset: Any, path: Path) -> None:
         done = dataset.file.get(ROWS_DONE)
         if done is not None and dataset.ndim and int(done[()]) < dataset.shape[0]:
             raise FrameError(
-                f"is unfinished: {int(done[()])} of {dataset.shape[0]} rows are written; finish the job "
-                f"that writes it",
+                f"is unfinished: {int(done[()])} of {dataset.shape[0]} rows are written; finish the job that writes it",
                 path=path,
                 dataset=dataset.name,
             )
@@ -170,8 +167,7 @@ def check_written(dataset: Any, path: Path) -> None:
             there = next((place for place in places if place.is_file()), None)
         if there is None:
             raise FrameError(
-                f"is virtual and its source file '{file_name}' is missing (HDF5 would read fill values "
-                "in its place)",
+                f"is virtual and its source file '{file_name}' is missing (HDF5 would read fill values in its place)",
                 path=path,
                 dataset=dataset.name,
             )
@@ -227,11 +223,7 @@ class Hdf5Source(FrameSource):
             stacks = [name for name, (shape, _) in numeric.items() if len(shape) == 3]
             chosen = stacks or list(numeric)
             if len(chosen) == 1:
-                why = (
-                    "the only three-dimensional data set"
-                    if stacks
-                    else "the only data set that can be one frame"
-                )
+                why = "the only three-dimensional data set" if stacks else "the only data set that can be one frame"
                 return cls(path, file[chosen[0]], why)
             if not chosen:
                 raise FrameError(
@@ -239,9 +231,7 @@ class Hdf5Source(FrameSource):
                     path=path,
                 )
             listing = ", ".join(f"{name} {describe(*numeric[name])}" for name in chosen)
-            raise FrameError(
-                f"several data sets can be the frames: name one with dataset=: {listing}", path=path
-            )
+            raise FrameError(f"several data sets can be the frames: name one with dataset=: {listing}", path=path)
 
     def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Read through h5py, which converts the byte order."""

@@ -41,15 +41,12 @@ def check_mask_shape(found: tuple[int, ...], dtype: Any, shape: tuple[int, int],
     text = describe(found, dtype)
     if len(found) == 3 and found[1:] == shape and found[0] != 1:
         raise FrameError(
-            f"{place}: found {text}, a mask for each frame; expected one of shape {shape} for all: "
-            "pass one with mask="
+            f"{place}: found {text}, a mask for each frame; expected one of shape {shape} for all: pass one with mask="
         )
     if found not in (shape, (1, *shape)):
         raise FrameError(f"{place}: found a mask {text}; the frames are {shape}: both must have one shape")
     if np.dtype(dtype).kind not in "bui":
-        raise FrameError(
-            f"{place}: found a mask {text}; expected booleans (True = good) or CXI bits as integers"
-        )
+        raise FrameError(f"{place}: found a mask {text}; expected booleans (True = good) or CXI bits as integers")
 
 
 def good_pixels(
@@ -102,13 +99,9 @@ def good_pixels(
                 "CXI bits, 0 = good",
             )
             if mask.dtype.kind == "i" and (mask < 0).any():
-                raise FrameError(
-                    f"{place}: found negative values in an integer mask; expected CXI bits, 0 = good"
-                )
+                raise FrameError(f"{place}: found negative values in an integer mask; expected CXI bits, 0 = good")
     bad = good.size - int(np.count_nonzero(good))
-    return np.ascontiguousarray(
-        good
-    ), f"{rule}; {bad} of {good.size} pixels bad ({100 * bad / good.size:.1f} %)"
+    return np.ascontiguousarray(good), f"{rule}; {bad} of {good.size} pixels bad ({100 * bad / good.size:.1f} %)"
 
 
 def cxi_bits(mask: NDArray[Any], shape: tuple[int, int], *, place: str = "mask") -> NDArray[np.uint32]:

@@ -189,9 +189,7 @@ class RowFile:
         if final.is_dir():
             raise FrameError("is a directory; expected the name of a file", path=final)
         if final.exists() and not overwrite:
-            raise FileExistsError(
-                f"{final}: exists already; remove it, choose another name, or pass overwrite=True"
-            )
+            raise FileExistsError(f"{final}: exists already; remove it, choose another name, or pass overwrite=True")
         if partial.exists():
             try:
                 differences = layout.differences(partial)
@@ -239,14 +237,10 @@ class RowFile:
             be stored without loss of kind. Nothing has been written then.
         """
         if start != self._done:
-            raise ValueError(
-                f"{self.partial}: found start {start}; expected {self._done}, the rows done so far"
-            )
+            raise ValueError(f"{self.partial}: found start {start}; expected {self._done}, the rows done so far")
         expected = {dataset.name: dataset for dataset in self._layout.datasets}
         if rows.keys() != expected.keys():
-            raise ValueError(
-                f"{self.partial}: found the data sets {sorted(rows)}; expected {sorted(expected)}"
-            )
+            raise ValueError(f"{self.partial}: found the data sets {sorted(rows)}; expected {sorted(expected)}")
         arrays = {name: np.asarray(values) for name, values in rows.items()}
         count = len(next(iter(arrays.values()))) if all(a.ndim for a in arrays.values()) else -1
         for name, array in arrays.items():
@@ -258,9 +252,7 @@ class RowFile:
                     f"expected {describe(shape, dtype)}"
                 )
         if start + count > self.rows:
-            raise ValueError(
-                f"{self.partial}: rows {start} to {start + count - 1} go beyond the {self.rows} declared"
-            )
+            raise ValueError(f"{self.partial}: rows {start} to {start + count - 1} go beyond the {self.rows} declared")
         for name, array in arrays.items():
             self._file[expected[name].place][start : start + count] = array
         self._done += count
@@ -293,9 +285,7 @@ class RowFile:
             remains.
         """
         if self._done != self.rows:
-            raise ValueError(
-                f"{self.partial}: {self._done} of {self.rows} rows are written; finish needs all"
-            )
+            raise ValueError(f"{self.partial}: {self._done} of {self.rows} rows are written; finish needs all")
         if self.path.exists() and not self._overwrite:
             raise FileExistsError(f"{self.path}: has appeared while {self.partial} was written")
         self.sync()
@@ -374,9 +364,7 @@ class _Layout:
         own = {
             "cdifast version": __version__,
             "rows": self.rows,
-            "data sets": [
-                [d.place, *d.shape, str(np.dtype(d.dtype)), d.compression or "raw"] for d in self.datasets
-            ],
+            "data sets": [[d.place, *d.shape, str(np.dtype(d.dtype)), d.compression or "raw"] for d in self.datasets],
             "constants": digest.hexdigest()[:16],
         }
         identity: dict[str, Any] = json.loads(json.dumps({**own, **self.fingerprint}))
@@ -398,9 +386,7 @@ class _Layout:
         needed = self.rows * sum(dataset.row_bytes for dataset in self.datasets)
         free = shutil.disk_usage(partial.absolute().parent).free
         if needed > free:
-            raise FrameError(
-                f"needs {needed / 1e9:.1f} GB; the disk has {free / 1e9:.1f} GB left", path=partial
-            )
+            raise FrameError(f"needs {needed / 1e9:.1f} GB; the disk has {free / 1e9:.1f} GB left", path=partial)
         fresh = partial.with_name(partial.name + ".new")
         try:
             with import_h5py().File(fresh, "w", libver="earliest") as file:

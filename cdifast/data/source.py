@@ -100,9 +100,7 @@ class FrameSource(ABC):
             start, stop = int(unique[low]), int(unique[low]) + high - low
             first, last = np.searchsorted(inverse, [low, high])
             targets = order[first:last]
-            if len(targets) == high - low and np.array_equal(
-                targets, np.arange(targets[0], targets[0] + high - low)
-            ):
+            if len(targets) == high - low and np.array_equal(targets, np.arange(targets[0], targets[0] + high - low)):
                 self._read_or_name(start, stop, out[targets[0] : targets[0] + high - low])
             else:
                 block = np.empty((high - low, *self.shape[1:]), dtype=out.dtype)

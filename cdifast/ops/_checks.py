@@ -70,7 +70,7 @@ def refuse_forward_mode(op: str, *tensors: Tensor | None) -> None:
         if tensor is not None and _has_tangent(tensor):
             raise NotImplementedError(
                 f"{op}: forward-mode differentiation (torch.func.jvp, jacfwd) is not supported; "
-                "use reverse mode (torch.func.vjp, jacrev, grad)"
+                "use reverse mode (backward, torch.autograd.grad, torch.autograd.functional.jacobian)"
             )
 
 

@@ -17,43 +17,39 @@ namespace cdifast {
 
 enum class Normalize : int64_t { none = 0, mean = 1, pearson = 2 };
 
-template <typename C>
 struct RingStatistics {
-  C offset;     // b
-  C scale;      // a, 0 where the normalisation is undefined
-  bool usable;  // the weight reaches the threshold and the normalisation is defined
+  double offset;  // b
+  double scale;   // a, 0 where the normalisation is undefined
+  bool usable;    // the weight reaches the threshold and the normalisation is defined
 };
 
+// Resolution of the type that the ring's samples came in.
 template <typename C>
 struct Epsilon;
 template <>
 struct Epsilon<float> {
-  static constexpr float value = 1.1920929e-07f;
+  static constexpr double value = 1.1920928955078125e-07;
 };
 template <>
 struct Epsilon<double> {
   static constexpr double value = 2.220446049250313e-16;
 };
 
-CDIFAST_HD float square_root(float x) { return __builtin_sqrtf(x); }
-CDIFAST_HD double square_root(double x) { return __builtin_sqrt(x); }
-
 // Statistics from a ring's sums. `mean_square` is the weighted mean of I^2, `variance` that of (I - m)^2: a ring
 // whose spread is rounding noise against its size counts as constant, and has no Pearson scale.
-template <typename C>
-CDIFAST_HD RingStatistics<C> ring_statistics(C weight, C mean, C mean_square, C variance, C needed_weight,
-                                             Normalize normalize) {
-  RingStatistics<C> ring{0, 1, weight > 0 && weight >= needed_weight};
+CDIFAST_HD RingStatistics ring_statistics(double weight, double mean, double mean_square, double variance,
+                                          double needed_weight, double epsilon, Normalize normalize) {
+  RingStatistics ring{0.0, 1.0, weight > 0.0 && weight >= needed_weight};
   if (normalize == Normalize::mean) {
-    const bool defined = mean != 0;
-    ring.scale = defined ? 1 / mean : C{0};
+    const bool defined = mean != 0.0;
+    ring.scale = defined ? 1.0 / mean : 0.0;
     ring.usable = ring.usable && defined;
   } else if (normalize == Normalize::pearson) {
-    const C noise = 8 * Epsilon<C>::value;
+    const double noise = 8.0 * epsilon;
     // Written so that a NaN ring stays usable and its NaN is seen, not hidden behind the fill value.
     const bool constant = variance <= noise * noise * mean_square;
     ring.offset = mean;
-    ring.scale = constant ? C{0} : 1 / square_root(variance);
+    ring.scale = constant ? 0.0 : 1.0 / __builtin_sqrt(variance);
     ring.usable = ring.usable && !constant;
   }
   return ring;

@@ -26,11 +26,14 @@ void pair_weights(DType dtype, const void* weight, int64_t n_radial, int64_t n_a
   });
 }
 
-// Reads a ring, weighs and normalises it into y, and returns its statistics and harmonic. The sums run in double:
-// the variance of a bright ring with weak structure is the small difference that Pearson divides by.
+float square_root(float x) { return __builtin_sqrtf(x); }
+double square_root(double x) { return __builtin_sqrt(x); }
+
+// Reads a ring, weighs and normalises it into y, and returns whether it can be used, and its harmonic. The sums run
+// in double: the variance of a bright ring with weak structure is the small difference that Pearson divides by.
 template <typename T, typename C>
-RingStatistics<C> prepare_ring(const T* __restrict ring, const C* __restrict w, const C* __restrict harmonic,
-                               const CorrelationProblem& problem, C* __restrict y, C& real, C& imaginary) {
+bool prepare_ring(const T* __restrict ring, const C* __restrict w, const C* __restrict harmonic,
+                  const CorrelationProblem& problem, C* __restrict y, C& real, C& imaginary) {
   const int64_t count = problem.n_angular;
   double total = 0, first = 0, second = 0;
 #pragma omp simd reduction(+ : total, first, second)
@@ -42,7 +45,8 @@ RingStatistics<C> prepare_ring(const T* __restrict ring, const C* __restrict w, 
     first += weight * value;
     second += weight * value * value;
   }
-  const double mean = total > 0 ? first / total : 0.0;
+  const double inverse_total = total > 0 ? 1.0 / total : 0.0;
+  const double mean = first * inverse_total;
   double spread = 0;
 #pragma omp simd reduction(+ : spread)
   for (int64_t k = 0; k < count; ++k) {
@@ -50,24 +54,22 @@ RingStatistics<C> prepare_ring(const T* __restrict ring, const C* __restrict w, 
     const double difference = weight > 0 ? static_cast<double>(load_element(ring[k])) - mean : 0.0;
     spread += weight * difference * difference;
   }
-  const double inverse_total = total > 0 ? 1.0 / total : 0.0;
-  const RingStatistics<C> statistics =
-      ring_statistics(static_cast<C>(total), static_cast<C>(mean), static_cast<C>(second * inverse_total),
-                      static_cast<C>(spread * inverse_total), static_cast<C>(problem.needed_weight), problem.normalize);
+  const RingStatistics statistics = ring_statistics(total, mean, second * inverse_total, spread * inverse_total,
+                                                    problem.needed_weight, Epsilon<C>::value, problem.normalize);
 
   double along = 0, across = 0;
 #pragma omp simd reduction(+ : along, across)
   for (int64_t k = 0; k < count; ++k) {
-    const C weight = w == nullptr ? C{1} : w[k];
-    const C value = weight > 0 ? load_element(ring[k]) : C{0};
-    const double centred = weight > 0 ? static_cast<double>(value) - mean : 0.0;
-    y[k] = weight * (value - statistics.offset) * statistics.scale;
-    along += static_cast<double>(weight) * centred * static_cast<double>(harmonic[k]);
-    across -= static_cast<double>(weight) * centred * static_cast<double>(harmonic[count + k]);
+    const double weight = w == nullptr ? 1.0 : static_cast<double>(w[k]);
+    const double value = weight > 0 ? static_cast<double>(load_element(ring[k])) : 0.0;
+    const double centred = weight > 0 ? weight * (value - mean) : 0.0;
+    y[k] = static_cast<C>(weight * (value - statistics.offset) * statistics.scale);
+    along += centred * static_cast<double>(harmonic[k]);
+    across -= centred * static_cast<double>(harmonic[count + k]);
   }
-  real = static_cast<C>(along * inverse_total) * statistics.scale;
-  imaginary = static_cast<C>(across * inverse_total) * statistics.scale;
-  return statistics;
+  real = static_cast<C>(along * inverse_total * statistics.scale);
+  imaginary = static_cast<C>(across * inverse_total * statistics.scale);
+  return statistics.usable;
 }
 
 void map(DType dtype, const void* unwrapped, const void* weight, const void* pairs, const void* harmonic,
@@ -89,10 +91,10 @@ void map(DType dtype, const void* unwrapped, const void* weight, const void* pai
     const C needed = static_cast<C>(problem.needed_weight);
 
     for (int64_t j = 0; j < n; ++j) {
-      const auto ring =
+      const bool defined =
           prepare_ring<T, C>(rings + j * count, w == nullptr ? nullptr : w + j * count, static_cast<const C*>(harmonic),
                              problem, y + j * count, real[j], imaginary[j]);
-      usable[j] = ring.usable ? C{1} : C{0};
+      usable[j] = defined ? C{1} : C{0};
     }
     for (int64_t i = 0; i < n; ++i) {
       for (int64_t j = 0; j < n; ++j) {

@@ -79,9 +79,7 @@ def test_truncated_files(tmp_path: Path, cxi: Path) -> None:
 def test_file_gone_or_changed_after_opening(tmp_path: Path, cxi: Path) -> None:
     opened = open_frames(cxi)
     write_cxi(cxi, FRAMES[:4], overwrite=True)
-    with pytest.raises(
-        FrameError, match=says(cxi, DATA, "changed since it was opened", "(10, 16, 12)", "(4, 16, 12)")
-    ):
+    with pytest.raises(FrameError, match=says(cxi, DATA, "changed since it was opened", "(10, 16, 12)", "(4, 16, 12)")):
         opened[0]
     cxi.unlink()
     with pytest.raises(FileNotFoundError, match=says(cxi)):
@@ -111,9 +109,7 @@ def test_wrong_dataset_path_lists_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match=says(path, "data set 'broken'", "link that leads nowhere")):
         open_frames(path, dataset="broken")
     np.savez(tmp_path / "a.npz", frames=FRAMES)
-    with pytest.raises(
-        FrameError, match=says("a.npz", "data set 'image'", "holds frames (10, 16, 12) uint16")
-    ):
+    with pytest.raises(FrameError, match=says("a.npz", "data set 'image'", "holds frames (10, 16, 12) uint16")):
         open_frames(tmp_path / "a.npz", dataset="image")
     np.save(tmp_path / "a.npy", FRAMES)
     with pytest.raises(FrameError, match=says("a.npy", "one unnamed array", "'x'")):
@@ -177,9 +173,7 @@ def test_stacking_other_shapes_or_types(tmp_path: Path, cxi: Path) -> None:
     for other in (FRAMES[:, :8], FRAMES.astype("i4")):
         path = tmp_path / "b.npy"
         np.save(path, other)
-        found = (
-            f"found frames ({', '.join(map(str, other.shape[1:]))}) {other.dtype}; expected (16, 12) uint16"
-        )
+        found = f"found frames ({', '.join(map(str, other.shape[1:]))}) {other.dtype}; expected (16, 12) uint16"
         with pytest.raises(FrameError, match=says(path, found, cxi)):
             open_frames([cxi, path], mask=np.ones((16, 12), bool))
 
@@ -228,9 +222,7 @@ def test_unknown_filter(tmp_path: Path) -> None:
 def damage_chunk(path: Path, dataset: str, index: int) -> None:
     """Overwrite the middle of one chunk's compressed bytes."""
     with h5py.File(path) as file:
-        chunk = next(
-            c for i in range(1000) if (c := file[dataset].id.get_chunk_info(i)).chunk_offset[0] == index
-        )
+        chunk = next(c for i in range(1000) if (c := file[dataset].id.get_chunk_info(i)).chunk_offset[0] == index)
     with path.open("r+b") as raw:
         raw.seek(chunk.byte_offset + chunk.size // 2)
         raw.write(b"\xff" * 16)
@@ -244,9 +236,7 @@ def test_corrupted_chunk_names_file_dataset_and_frame(tmp_path: Path) -> None:
     opened = open_frames(path)
     np.testing.assert_array_equal(opened[:6], FRAMES[:6])
     for key in (6, slice(None), [2, 7, 6, 5], [6, 6]):
-        with pytest.raises(
-            FrameError, match=says(path, "data set '/run/frames'", "frame 6", "damaged")
-        ) as caught:
+        with pytest.raises(FrameError, match=says(path, "data set '/run/frames'", "frame 6", "damaged")) as caught:
             opened[key]
         assert caught.value.index == 6
 
@@ -308,9 +298,7 @@ def test_masks_that_do_not_fit(tmp_path: Path, cxi: Path) -> None:
     with pytest.raises(FileNotFoundError, match=says(tmp_path / "no.npy", "mask")):
         open_frames(cxi, mask=tmp_path / "no.npy")
     np.savez(tmp_path / "m.npz", a=np.ones((16, 12)), b=np.ones((16, 12)))
-    with pytest.raises(
-        FrameError, match=says("m.npz", "which array is the mask?", "a (16, 12)", "b (16, 12)")
-    ):
+    with pytest.raises(FrameError, match=says("m.npz", "which array is the mask?", "a (16, 12)", "b (16, 12)")):
         open_frames(cxi, mask=tmp_path / "m.npz")
 
 
@@ -342,9 +330,7 @@ def test_labels_that_do_not_fit(tmp_path: Path, cxi: Path) -> None:
         del file[LABELS]
         file[LABELS] = LABEL_ROWS
         file[LABELS].attrs["classes"] = list(CLASSES[::-1])
-    with pytest.raises(
-        FrameError, match=says(cxi, LABELS, "column 0 is 'Empty'; expected 'Spherical/Oblate'")
-    ):
+    with pytest.raises(FrameError, match=says(cxi, LABELS, "column 0 is 'Empty'; expected 'Spherical/Oblate'")):
         open_frames(cxi)
 
 
@@ -438,9 +424,7 @@ def test_failure_in_mid_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
 
 def test_writer_wants_what_was_declared(tmp_path: Path) -> None:
     with CxiWriter(tmp_path / "a.cxi", FRAMES.shape, "uint16", labels=True) as writer:
-        with pytest.raises(
-            FrameError, match=says("a.cxi", "frame 0", "labels missing: this file has labels")
-        ):
+        with pytest.raises(FrameError, match=says("a.cxi", "frame 0", "labels missing: this file has labels")):
             writer.write(0, FRAMES)
         with pytest.raises(FrameError, match="energy given: this file has no energy"):
             writer.write(0, FRAMES, labels=LABEL_ROWS, energy=np.ones(10))
@@ -454,10 +438,7 @@ def test_writer_wants_what_was_declared(tmp_path: Path) -> None:
 
 
 def test_importing_needs_numpy_alone() -> None:
-    code = (
-        "import sys, cdifast.data; "
-        "print(sorted({'h5py', 'hdf5plugin', 'sklearn', 'matplotlib'} & set(sys.modules)))"
-    )
+    code = "import sys, cdifast.data; print(sorted({'h5py', 'hdf5plugin', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     search = os.pathsep.join(filter(None, sys.path))
     run = subprocess.run(
         [sys.executable, "-c", code],

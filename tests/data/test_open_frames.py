@@ -19,9 +19,7 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 EV = 1.602176634e-19
 
 
-def stack(
-    dtype: str = "uint16", count: int = 12, height: int = 9, width: int = 7, seed: int = 0
-) -> np.ndarray:
+def stack(dtype: str = "uint16", count: int = 12, height: int = 9, width: int = 7, seed: int = 0) -> np.ndarray:
     """Random frames that use the whole range of the type."""
     rng = np.random.default_rng(seed)
     if np.dtype(dtype).kind == "f":
@@ -255,9 +253,7 @@ def test_iteration_and_torch_index(any_frames: tuple[Frames, np.ndarray]) -> Non
 @pytest.mark.parametrize("key", [23, -24, [0, 23], np.int64(-30)])
 def test_out_of_range(any_frames: tuple[Frames, np.ndarray], key: object) -> None:
     opened, _ = any_frames
-    with pytest.raises(
-        IndexError, match=r"frame (23|-24|-30) is out of range; there are 23 frames, indices -23 to 22"
-    ):
+    with pytest.raises(IndexError, match=r"frame (23|-24|-30) is out of range; there are 23 frames, indices -23 to 22"):
         opened[key]
     with pytest.raises(IndexError, match=str(opened.paths[0])):
         opened[key]

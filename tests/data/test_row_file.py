@@ -29,9 +29,7 @@ FINGERPRINT = {"source": "run7.cxi", "n_radial": 6, "range": [0.0, 1.5]}
 
 def columns(compression: str | None = None) -> list[RowDataset]:
     return [
-        RowDataset(
-            "maps", (6, 5), "float32", path="/result/maps", compression=compression, attrs={"units": "1"}
-        ),
+        RowDataset("maps", (6, 5), "float32", path="/result/maps", compression=compression, attrs={"units": "1"}),
         RowDataset("score", (), "int64"),
     ]
 
@@ -110,10 +108,7 @@ def test_a_whole_file(tmp_path: Path, compression: str | None) -> None:
         assert provenance["package_version"] == __version__
         assert provenance["command"]
         assert json.loads(provenance["fingerprint"])["n_radial"] == 6
-        assert (
-            abs(time.time() - np.datetime64(provenance["created"][:19]).astype("datetime64[s]").astype(int))
-            < 100
-        )
+        assert abs(time.time() - np.datetime64(provenance["created"][:19]).astype("datetime64[s]").astype(int)) < 100
 
 
 def test_one_row_a_chunk_where_rows_are_large(tmp_path: Path) -> None:
@@ -125,9 +120,7 @@ def test_one_row_a_chunk_where_rows_are_large(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
 @pytest.mark.parametrize("stops", [[7], [0, 3, 3, 19], [20]])
-def test_interrupted_job_gives_the_same_file(
-    tmp_path: Path, compression: str | None, stops: list[int]
-) -> None:
+def test_interrupted_job_gives_the_same_file(tmp_path: Path, compression: str | None, stops: list[int]) -> None:
     with begin(tmp_path / "whole.h5", compression) as file:
         write_rows(file)
         file.finish()
@@ -278,9 +271,7 @@ def test_final_name_taken_meanwhile(tmp_path: Path) -> None:
 def test_partial_file_is_not_read_as_frames(tmp_path: Path) -> None:
     with begin(tmp_path / "a.h5") as file:
         write_rows(file, 7)
-    with pytest.raises(
-        FrameError, match=r"a\.h5\.partial, data set '/result/maps': is unfinished: 7 of 20 rows"
-    ):
+    with pytest.raises(FrameError, match=r"a\.h5\.partial, data set '/result/maps': is unfinished: 7 of 20 rows"):
         open_frames(tmp_path / "a.h5.partial")
 
 
@@ -348,9 +339,7 @@ def test_declarations_that_make_no_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         RowFile.open_or_resume(tmp_path / "a.h5", 3, [column], fingerprint={"x": object()})
     with pytest.raises(FrameError, match=r"needs .* GB; the disk has"):
-        RowFile.open_or_resume(
-            tmp_path / "a.h5", 10**9, [RowDataset("a", (10**4, 10**4), "f4")], fingerprint={}
-        )
+        RowFile.open_or_resume(tmp_path / "a.h5", 10**9, [RowDataset("a", (10**4, 10**4), "f4")], fingerprint={})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,55 @@
+"""The operators as layers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cdifast import nn, ops
+
+
+def test_log_activation_layer_learns_alpha() -> None:
+    x = torch.randn(3, 4)
+    assert torch.equal(nn.LogActivation(0.3)(x), ops.log_activation(x, 0.3))
+    assert list(nn.LogActivation().parameters()) == []
+    layer = nn.LogActivation(0.5, learnable=True)
+    layer(x).sum().backward()
+    (alpha,) = layer.parameters()
+    assert alpha.grad is not None
+    torch.testing.assert_close(alpha.grad, ops.log_activation(x, 1.0).sum())
+    assert "alpha=0.5, learnable=True" in repr(layer)
+
+
+def test_polar_and_correlation_layers_compose_with_channels() -> None:
+    images = torch.rand(5, 1, 33, 35)
+    mask = torch.rand(33, 35) > 0.1
+    polar = nn.PolarResample(12, 40, center=(15.2, 17.3), r_min=1.0, r_max=14.0, mask=mask, fill=0.5)
+    expected = ops.polar_resample(images, 12, 40, center=(15.2, 17.3), r_min=1.0, r_max=14.0, mask=mask, fill=0.5)
+    assert torch.equal(polar(images), expected)
+    assert "mask" in polar.state_dict()
+    layer = nn.CorrelationMap(order=4, part="abs", normalize="mean")
+    assert torch.equal(layer(expected), ops.correlation_map(expected, order=4, part="abs", normalize="mean"))
+    assert "order=4" in repr(layer)
+    assert "12, 40" in repr(polar)
+
+
+@pytest.mark.parametrize("scaling", ["log", "minmax"])
+def test_each_triangle_is_scaled_on_its_own(scaling: str) -> None:
+    maps = ops.correlation_map(torch.rand(4, 9, 40) + 1)
+    scaled = nn.scale_triangles(maps, scaling)  # type: ignore[arg-type]
+    lower = torch.ones(9, 9, dtype=torch.bool).tril()
+    for triangle in (lower, ~lower):
+        values, before = scaled[:, triangle], maps[:, triangle]
+        torch.testing.assert_close(values.amin(1), torch.zeros(4))
+        torch.testing.assert_close(values.amax(1), torch.ones(4))
+        assert torch.equal(values.argsort(1), before.argsort(1))  # monotone
+    # Blowing one triangle up does not touch the other.
+    again = nn.scale_triangles(torch.where(lower, maps * 100, maps), scaling)  # type: ignore[arg-type]
+    torch.testing.assert_close(again, scaled, rtol=1e-4, atol=1e-5)
+
+
+def test_constant_and_tiny_maps_scale_without_nan() -> None:
+    assert torch.equal(nn.scale_triangles(torch.full((2, 3, 3), 5.0)), torch.zeros(2, 3, 3))
+    assert torch.equal(nn.scale_triangles(torch.ones(1, 1), "log"), torch.zeros(1, 1))
+    with pytest.raises(ValueError, match=r"shape \(..., n, n\)"):
+        nn.scale_triangles(torch.ones(3, 4))

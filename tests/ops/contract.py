@@ -1,0 +1,174 @@
+"""The operators of the contract table: for each, its calls, inputs and reference. A new operator adds an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cdifast import ops, reference
+from cdifast.ops._checks import FLOATING, IMAGE_DTYPES
+
+
+def _seeded(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(*shape, dtype=torch.float64, generator=generator).to(dtype)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to call one operator."""
+
+    name: str
+    operator: Callable[..., Tensor]  # the public function with its options, of tensor arguments
+    reference: Callable[..., Tensor]
+    inputs: Callable[[], tuple[Tensor, ...]]  # float64, away from kinks; the first has a leading batch dimension
+    dispatcher: Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]  # (operator, arguments) for opcheck
+    dtypes: tuple[torch.dtype, ...] = FLOATING  # of the first input
+    twice: bool = True  # has a second derivative in every input
+    scale: float = 1.0  # factor for inputs of integer dtype
+    cuda: bool = False  # has a CUDA kernel
+    kernels: tuple[str, ...] = field(default=())  # dispatcher names
+
+
+_C = torch.ops.cdifast
+
+
+def _signed() -> Tensor:
+    return 4 * _seeded(3, 4, 5) - 2
+
+
+def _activation(inputs: tuple[Tensor, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+    x = inputs[0]
+    alpha = inputs[1] if len(inputs) > 1 else torch.tensor(0.3, dtype=torch.float64)
+    grad = torch.ones_like(x).requires_grad_(x.requires_grad)
+    return [
+        (_C.log_activation.default, (x, alpha)),
+        (_C.log_activation_backward.default, (grad, x, alpha)),
+        (_C.log_activation_backward_alpha.default, (grad, x, alpha)),
+    ]
+
+
+_MASK = _seeded(17, 19, seed=1) > 0.2
+_CENTERS = torch.tensor([[8.13, 9.21], [7.77, 9.06], [8.41, 8.69]], dtype=torch.float64)
+_POLAR = {"r_min": 1.3, "r_max": 9.4}
+
+
+def _polar(good: Tensor | None, nearest: bool) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]:
+    def calls(inputs: tuple[Tensor, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+        images = inputs[0]
+        center = inputs[1] if len(inputs) > 1 else _CENTERS
+        grid = (1.3, 9.4, nearest)
+        grad = torch.ones(3, 6, 10, dtype=images.dtype).requires_grad_(images.requires_grad)
+        return [
+            (_C.polar_resample.default, (images, center, good, 6, 10, *grid, 0.5)),
+            (_C.polar_weight.default, (center.detach(), good, 17, 19, 6, 10, *grid, False)),
+            (_C.polar_resample_backward.default, (grad, center.detach(), good, 17, 19, *grid)),
+            (
+                _C.polar_resample_backward_center.default,
+                (grad.detach(), images.detach(), center.detach(), good, *grid),
+            ),
+        ]
+
+    return calls
+
+
+_WEIGHT = torch.where(_seeded(6, 16, seed=2) < 0.3, 0, _seeded(6, 16, seed=3))
+
+
+def _correlation(weight: Tensor | None, *options: Any) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, Any]]]:
+    def calls(inputs: tuple[Tensor, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+        w = None if weight is None else weight.reshape(-1, 6, 16)
+        result: list[tuple[Any, tuple[Any, ...]]] = [(_C.correlation_map.default, (inputs[0], w, *options))]
+        if w is not None:
+            result.append((_C.correlation_weight.default, (w, 0.05)))
+        return result
+
+    return calls
+
+
+def _correlation_case(name: str, *, weight: Tensor | None, options: tuple[Any, ...], **keywords: Any) -> Case:
+    return Case(
+        name,
+        lambda x: ops.correlation_map(x, weight=weight, **keywords),
+        lambda x: reference.correlation_map(x, weight=weight, **keywords)[0],
+        lambda: (_seeded(3, 6, 16),),
+        _correlation(weight, *options),
+        kernels=("correlation_map", "correlation_weight"),
+    )
+
+
+_ACTIVATION_KERNELS = ("log_activation", "log_activation_backward", "log_activation_backward_alpha")
+_POLAR_KERNELS = ("polar_resample", "polar_weight", "polar_resample_backward", "polar_resample_backward_center")
+
+CASES = [
+    Case(
+        "log_activation",
+        lambda x: ops.log_activation(x),
+        lambda x: reference.log_activation(x),
+        lambda: (_signed(),),
+        _activation,
+        cuda=True,
+        kernels=_ACTIVATION_KERNELS,
+    ),
+    Case(
+        "log_activation-learnable",
+        lambda x, alpha: ops.log_activation(x, alpha),
+        lambda x, alpha: reference.log_activation(x, alpha),
+        lambda: (_signed(), torch.tensor(0.3, dtype=torch.float64)),
+        _activation,
+        cuda=True,
+        kernels=_ACTIVATION_KERNELS,
+    ),
+    Case(
+        "polar_resample",
+        lambda x: ops.polar_resample(x, 6, 10),
+        lambda x: reference.polar_resample(x, 6, 10)[0],
+        lambda: (_seeded(3, 17, 19),),
+        _polar(None, False),
+        dtypes=IMAGE_DTYPES,
+        scale=200.0,
+        kernels=_POLAR_KERNELS,
+    ),
+    Case(
+        "polar_resample-masked-centered",
+        lambda x, center: ops.polar_resample(x, 6, 10, center=center, mask=_MASK.to(x.device), **_POLAR),
+        lambda x, center: reference.polar_resample(x, 6, 10, center=center, mask=_MASK, **_POLAR)[0],
+        lambda: (_seeded(3, 17, 19), _CENTERS.clone()),
+        _polar(_MASK[None], False),
+        dtypes=IMAGE_DTYPES,
+        scale=200.0,
+        twice=False,
+        kernels=_POLAR_KERNELS,
+    ),
+    Case(
+        "polar_resample-nearest",
+        lambda x: ops.polar_resample(x, 6, 10, center=(8.1, 9.3), interpolation="nearest", fill=-1, **_POLAR),
+        lambda x: reference.polar_resample(x, 6, 10, center=(8.1, 9.3), interpolation="nearest", fill=-1, **_POLAR)[0],
+        lambda: (_seeded(3, 17, 19),),
+        _polar(None, True),
+        dtypes=IMAGE_DTYPES,
+        scale=200.0,
+        kernels=_POLAR_KERNELS,
+    ),
+    _correlation_case("correlation_map", weight=None, options=(3, False, 0, 0.0, 0.05), order=3),
+    _correlation_case(
+        "correlation_map-mean-abs-weighted",
+        weight=_WEIGHT,
+        options=(3, True, 1, -1.0, 0.05),
+        order=3,
+        part="abs",
+        normalize="mean",
+        fill=-1.0,
+    ),
+    _correlation_case(
+        "correlation_map-pearson-weighted",
+        weight=_WEIGHT,
+        options=(2, False, 2, 0.0, 0.05),
+        order=2,
+        normalize="pearson",
+    ),
+]
