@@ -14,8 +14,8 @@ SATURATION = 65535
 
 _TAPS = 8
 _GUARD = _TAPS // 2
-# Largest phase (rad) of the field between two grid points. Eight-point Lagrange interpolation of exp(i w t) errs by at most
-# (0.5 * 1.5 * 2.5 * 3.5)^2 / 8! * w^8 = 1.07e-3 w^8, half-way between points: 4.6e-4 for w = 0.9.
+# Largest phase (rad) of the field between two grid points. Eight-point Lagrange interpolation of exp(i w t)
+# errs by at most (0.5 * 1.5 * 2.5 * 3.5)^2 / 8! * w^8 = 1.07e-3 w^8, half-way between points: 4.6e-4 for 0.9.
 _PHASE_STEP = 0.9
 
 
@@ -68,7 +68,8 @@ class FlatDetector:
     def direction_cosines(self) -> tuple[Tensor, Tensor]:
         """``(s_x, s_y)``, each ``(size, size)`` float64: q_x = k s_x and q_y = k s_y of every pixel.
 
-        ``s_x = x / sqrt(x^2 + y^2 + L^2)``: the projected momentum transfer is k sin(theta), not k tan(theta).
+        ``s_x = x / sqrt(x^2 + y^2 + L^2)``: the transfer projected across the beam is k sin(theta), not
+        k tan(theta).
         """
         c = self.coordinates()
         x, y = c[None, :], c[:, None]
@@ -95,7 +96,8 @@ class FlatDetector:
         Parameters
         ----------
         reach : float
-            Largest distance from the origin of any matter, in wavelengths: it limits how fast the field varies.
+            Largest distance from the origin of any matter, in wavelengths: it limits how fast the field
+            varies.
 
         Returns
         -------
@@ -112,10 +114,10 @@ class FlatDetector:
     def resample(self, field: Tensor) -> Tensor:
         """Field at the detector's pixels, from one on :meth:`direction_grid`.
 
-        Two passes of one-dimensional eight-point Lagrange interpolation: first each grid row ``s_y`` along x, to
-        the places where the pixel columns cross it, ``s_x = sqrt(1 - s_y^2) x / sqrt(x^2 + L^2)``; then each pixel column along
-        y. The *complex* field is interpolated: the intensity varies twice as fast. Errors stay below 0.1 % of
-        the local amplitude inside the rim (bound in the source); pixels outside it are extrapolated and meaningless.
+        Two passes of one-dimensional eight-point Lagrange interpolation: first each grid row ``s_y`` along x,
+        to the places where the pixel columns cross it, ``s_x = sqrt(1 - s_y^2) x / sqrt(x^2 + L^2)``; then
+        each pixel column along y. The *complex* field is interpolated: the intensity varies twice as fast.
+        Inside the rim, errors stay below 0.1 % of the local amplitude (bound in the source).
 
         Parameters
         ----------
@@ -147,7 +149,7 @@ def _grid_step(detector: FlatDetector, n: int) -> float:
 def _resampling_plan(
     detector: FlatDetector, n: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """First tap and weights of each pass: rows ``(n, size)``, ``(taps, n, size)``; columns ``(size, size)``, ..."""
+    """First tap and weights of each pass: rows ``(n, size)``, ``(taps, n, size)``; columns likewise."""
     c = detector.coordinates()
     s = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * _grid_step(detector, n)
     across = (1 - s**2).clamp_min(0).sqrt()[:, None] * (c / (c**2 + detector.distance**2).sqrt())

@@ -1,10 +1,11 @@
 """The helium nanodroplet experiment (P1, section 2): its detector, and droplets to learn its classes from.
 
-Detector, photon energies and droplet sizes follow the experiment. The *mixture* does not: the real labels are 80 %
-round and 3 % streaks, and a thousand shots of that teach a network little. Here the recipes below come
-about equally often, and each keeps a gap to its neighbours' thresholds (:mod:`cdifast.simulate.labelling`), so that few shots lie
-on a border that no observer could decide. Oblate droplets stay below an axis ratio of 1.45 and prolate ones above 1.6, as their
-patterns differ in little else. Labels come from the drawn particle, never from the recipe.
+Detector, photon energies and droplet sizes follow the experiment. The *mixture* does not: the real labels are
+80 % round and 3 % streaks, and a thousand shots of that teach a network little. Here the recipes below come
+about equally often, and each keeps a gap to its neighbours' thresholds (:mod:`cdifast.simulate.labelling`),
+so that few shots lie on a border that no observer could decide. Silhouettes of
+oblate droplets stay below an axis ratio of 1.45 and those of unbent prolate patterns above 1.6, as the two
+differ in little else. Labels come from the drawn particle, never from the recipe.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MAX_ANGLE: Final = math.radians(30)
 """Largest scattering angle (P1, section 2)."""
 
 HOLE: Final = 155 / 517
-"""Radius of the central hole over that of the detector, in pixels of the published 1035 x 1035 images (P2's code)."""
+"""Radius of the central hole over that of the detector, in pixels of the published 1035 x 1035 images (P2's
+code)."""
 
 PHOTON_ENERGY: Final = (19.0, 35.0)
 """eV (P1, section 2); wavelengths of 65 to 35 nm."""
@@ -38,11 +40,12 @@ RADIUS_QUANTILES: Final[tuple[tuple[float, float], ...]] = (
     (0.75, 404.0e-9),
     (0.95, 554.45e-9),
 )
-"""Quantiles (share, m) of the droplet radii recorded with the labels (CXIDB 94), their unit taken as nm. The outer 5 % on
-either side are left out: the recorded 0 and 1515 are fits that failed."""
+"""Quantiles (share, m) of the droplet radii recorded with the labels (CXIDB 94), their unit taken as nm. The
+outer 5 % on either side are left out: they run to 0 and 1515, and 0 is no radius."""
 
 PHOTONS: Final = (5e4, 5e6)
-"""Scattered photons expected on the sensor, log-uniform. Our choice: from a few outer rings to all of them."""
+"""Scattered photons expected on the sensor, log-uniform. Our choice: from one or two rings above the noise to
+all of them."""
 
 BACKGROUND: Final = (1e2, 1e4)
 """Photons expected on the sensor without any scattering, log-uniform, evenly spread. Our choice: weak."""
@@ -68,10 +71,11 @@ def draw(rng: np.random.Generator) -> NDArray[Any]:
 
     - *round*: a sphere, or an oblate droplet tilted so little that its silhouette's axis ratio is below 1.05.
     - *elliptical*: an oblate droplet with a silhouette of 1.15 to 1.4.
-    - *prolate*: a prolate spheroid (1.8 to 2.5) or a short pill (1.65 to 1.9), seen from the side.
-    - *streak*: a pill 2.3 to 3.5 times as long as wide, seen from the side, bent by itself at most a little.
-    - *bent*: such a pill or a prolate spheroid, tilted towards the beam by as much as bends its streak by 1.5 to 3.5
-      of the streak's own widths. Droplets too small for that are drawn again.
+    - *prolate*: a prolate spheroid (axis ratio 1.8 to 2.5), seen from the side.
+    - *streak*: a pill 2.3 to 3.5 times as long as wide, seen from the side; half of them a little bent by
+      themselves.
+    - *bent*: such a pill or a prolate spheroid, tilted towards the beam by as much as bends its pattern
+      visibly (streak: by 1.5 to 3.5 of its own widths). Pills too small for that are drawn again.
     - *empty*: no droplet.
 
     Sizes are radii of the sphere of equal volume.
@@ -120,11 +124,6 @@ def _pill(rng: np.random.Generator, record: NDArray[Any], aspect: float) -> None
     record["length"] = 2 * record["equatorial_radius"] * aspect
 
 
-def _sagitta_end_on(record: NDArray[Any]) -> float:
-    """Sagitta of the streak at the rim in streak widths, over cos(tilt): see ``labelling``."""
-    return float(math.sin(MAX_ANGLE) ** 2 * record["length"] / (2 * record["wavelength"]))
-
-
 def _round(rng: np.random.Generator, record: NDArray[Any]) -> None:
     if rng.random() < 0.5:
         _spheroid(rng, record, 1.0)
@@ -150,39 +149,46 @@ def _oblate_tilt(ratio: float, seen: float) -> float:
     return math.asin(math.sqrt((1 - seen**-2) / (1 - ratio**-2)))
 
 
-def _from_the_side(rng: np.random.Generator, record: NDArray[Any]) -> None:
-    """A tilt within 30 degrees of the side that keeps the streak straight: sagitta of one width at most."""
-    record["tilt"] = math.acos(rng.uniform(0, min(0.5, 1 / _sagitta_end_on(record))))
+def _pill_bending(record: NDArray[Any]) -> float:
+    """Sagitta of a pill's streak at the rim in streak widths, over cos(tilt): see ``labelling``."""
+    return float(math.sin(MAX_ANGLE) ** 2 * record["length"] / (2 * record["wavelength"]))
+
+
+def _spheroid_bending(record: NDArray[Any]) -> float:
+    """Sagitta of a prolate spheroid's ovals at the rim over their half width, over cos(tilt)."""
+    return float(math.sin(MAX_ANGLE) * record["length"] / (4 * record["equatorial_radius"]))
+
+
+def _own_bend(rng: np.random.Generator, record: NDArray[Any], most: float) -> float:
+    """None for half of the pills, else up to a fan of ``most`` streak widths (``labelling.BENT_FAN``)."""
+    fan = most if rng.random() < 0.5 else 0.0
+    return rng.uniform(0, 2 * fan * float(record["wavelength"] / (math.sin(MAX_ANGLE) * record["length"])))
 
 
 def _prolate(rng: np.random.Generator, record: NDArray[Any]) -> None:
-    if rng.random() < 0.6:
-        _spheroid(rng, record, rng.uniform(1.8, 2.5))
-    else:
-        _pill(rng, record, rng.uniform(1.65, 1.9))
-    _from_the_side(rng, record)
+    _spheroid(rng, record, rng.uniform(1.8, 2.5))
+    record["tilt"] = math.acos(rng.uniform(0, 0.22 / _spheroid_bending(record)))
 
 
 def _streak(rng: np.random.Generator, record: NDArray[Any]) -> None:
     _pill(rng, record, rng.uniform(2.3, 3.5))
-    # a spread of half a streak's width at most: see labelling.BENT_FAN
-    record["bend"] = rng.uniform(0, record["wavelength"] / (math.sin(MAX_ANGLE) * record["length"]))
-    _from_the_side(rng, record)
+    record["bend"] = _own_bend(rng, record, 0.5)
+    record["tilt"] = math.acos(rng.uniform(0, min(0.5, 1 / _pill_bending(record))))
 
 
 def _bent(rng: np.random.Generator, record: NDArray[Any]) -> None:
-    least, most, steepest = 1.5, 3.5, math.cos(math.radians(30))
-    pill, pill_aspect, spheroid_aspect = rng.random() < 0.6, rng.uniform(2.3, 3.5), rng.uniform(1.8, 2.5)
-    reach = 0.0
-    while reach <= least:
-        if pill:
-            _pill(rng, record, pill_aspect)
-        else:
-            _spheroid(rng, record, spheroid_aspect)
-        reach = _sagitta_end_on(record) * steepest
-    if pill:
-        record["bend"] = rng.uniform(0, 0.3)
-    record["tilt"] = math.acos(rng.uniform(least, min(most, reach)) * steepest / reach)
+    steepest = math.cos(math.radians(30))  # further end-on, the crescent closes to rings
+    if rng.random() < 0.4:
+        _spheroid(rng, record, rng.uniform(1.8, 2.5))
+        record["tilt"] = math.acos(rng.uniform(0.36 / _spheroid_bending(record), steepest))
+        return
+    aspect, least, most = rng.uniform(2.3, 3.5), 1.5, 3.5
+    _pill(rng, record, aspect)
+    while _pill_bending(record) * steepest < least:
+        _pill(rng, record, aspect)
+    record["bend"] = _own_bend(rng, record, 1.0)
+    bending = _pill_bending(record)
+    record["tilt"] = math.acos(rng.uniform(least / bending, min(most / bending, steepest)))
 
 
 _DROPLETS: Final = {

@@ -22,7 +22,7 @@ PARAMETERS: Final = np.dtype(
         ("length", np.float64),  # m: along the axis (a pill's centreline), caps included
         ("bend", np.float64),  # rad between the directions of a pill's two ends
         ("tilt", np.float64),  # rad between the particle's axis and the beam, 0 to pi/2
-        ("azimuth", np.float64),  # rad from +x (columns) to +y (rows, downwards) of the axis' shadow, 0 to 2 pi
+        ("azimuth", np.float64),  # rad of the axis' shadow from +x (columns) to +y (rows, downwards)
         ("roll", np.float64),  # rad about the axis: 0 bends a pill in the plane of axis and beam
         ("wavelength", np.float64),  # m
         ("absorption_length", np.float64),  # m: the beam's intensity falls to 1/e
@@ -58,7 +58,8 @@ def shape_of(parameters: NDArray[Any], device: torch.device | str = "cpu") -> Sh
     if kinds and kinds <= {b"sphere", b"oblate", b"prolate"}:
         return Spheroids(field("length") / 2, field("equatorial_radius"), _orientation(field))
     raise ValueError(
-        f"one batch of shapes must be all pills or all spheroids (sphere, oblate, prolate), found {sorted(kinds)}"
+        "one batch of shapes must be all pills or all spheroids (sphere, oblate, prolate), "
+        f"found {sorted(kinds)}"
     )
 
 

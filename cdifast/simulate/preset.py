@@ -23,7 +23,8 @@ class Preset:
     detector : callable
         From the image size in pixels to the detector.
     draw : callable
-        From a random generator to one record ``()`` of :data:`cdifast.simulate.PARAMETERS` (its ``index`` is set later).
+        From a random generator to one record ``()`` of :data:`cdifast.simulate.PARAMETERS` (its ``index`` is
+        set later).
     """
 
     name: str

@@ -1,15 +1,18 @@
 """Homogeneous particle shapes, as the stretches of matter that parallel rays meet.
 
-Coordinates of the whole sub-package: ``z`` along the beam (downstream), ``x`` along detector columns and ``y``
-along detector rows (downwards), a right-handed triad; the particle sits at the origin. All lengths of one call
-share one unit. Geometry is float64 throughout: a column's end points cost little and errors in them do not average out.
+Coordinates of the whole sub-package: ``z`` along the beam (downstream), ``x`` along detector columns and
+``y`` along detector rows (downwards), a right-handed triad; the particle sits at the origin. All lengths of
+one call share one unit. Geometry is float64 throughout: a column's end points cost little and errors in them
+do not average out.
 
-A shape answers one question: which intervals of ``z`` lie inside it, above each point ``(x, y)``. That is exact for
-quadrics, so the slices of :mod:`cdifast.simulate.multislice` have no stair-cased surfaces along the beam.
+A shape answers one question: which intervals of ``z`` lie inside it, above each point ``(x, y)``. That is
+exact for quadrics, so the slices of :mod:`cdifast.simulate.multislice` have no stair-cased surfaces along the
+beam.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,9 +20,9 @@ import torch
 from torch import Tensor
 
 CENTRELINE_SEGMENTS = 8
-"""Straight capsules that stand for a bent pill. Their corners lie on the arc; between them the centreline cuts inside it
-by at most length * bend / (8 * 8^2): 1.4 nm for a straight part of 0.9 um bent by 0.8 rad, a 35th of a
-50 nm wavelength."""
+"""Straight capsules that stand for a bent pill. Their corners lie on the arc; between them the centreline
+cuts inside it by at most length * bend / (8 * 8^2): 1.4 nm for a straight part of 0.9 um bent by 0.8 rad, a
+35th of a 50 nm wavelength."""
 
 
 class Shape(Protocol):
@@ -45,9 +48,9 @@ class Shape(Protocol):
 def rotation(tilt: Tensor, azimuth: Tensor, roll: Tensor) -> Tensor:
     """Rotation matrices from the particle's own axes to the laboratory's.
 
-    ``Rz(azimuth) Ry(tilt) Rz(roll)``: the particle's long (or symmetry) axis, its own ``z``, ends up at the angle
-    ``tilt`` to the beam, its shadow on the detector at ``azimuth`` from ``+x`` towards ``+y``; ``roll`` turns the
-    particle about that axis, which only matters for a bent pill.
+    ``Rz(azimuth) Ry(tilt) Rz(roll)``: the particle's long (or symmetry) axis, its own ``z``, ends up at the
+    angle ``tilt`` to the beam, its shadow on the detector at ``azimuth`` from ``+x`` towards ``+y``; ``roll``
+    turns the particle about that axis, which only matters for a bent pill.
 
     Parameters
     ----------
@@ -75,7 +78,8 @@ def _about_y(angle: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Spheroids:
-    """Ellipsoids of revolution: spheres (both radii equal), oblate (polar < equatorial), prolate (polar > equatorial).
+    """Ellipsoids of revolution: spheres (both radii equal), oblate (polar < equatorial), prolate (polar >
+    equatorial).
 
     Attributes
     ----------
@@ -154,7 +158,8 @@ class Pills:
         bend = self.bend.double()[:, None]
         straight = (self.length - 2 * self.radius).double()[:, None]
         t = torch.linspace(-0.5, 0.5, segments + 1, dtype=torch.float64, device=bend.device)
-        # sinc keeps the straight limit: sin(s b)/b = s sinc(s b), (1 - cos(s b))/b = (s^2 b / 2) sinc(s b / 2)^2
+        # sinc keeps the straight limit: sin(s b)/b = s sinc(s b), (1 - cos(s b))/b = (s^2 b / 2) sinc(s b /
+        # 2)^2
         along = straight * t * torch.sinc(t * bend / torch.pi)
         across = straight * (t**2 * bend / 2) * torch.sinc(t * bend / (2 * torch.pi)) ** 2
         own = torch.stack([across, torch.zeros_like(across), along], -1)
@@ -170,12 +175,14 @@ class Pills:
         return self.centreline().square().sum(-1).amax(1).sqrt() + self.radius.double()
 
     def columns(self, x: Tensor, y: Tensor) -> Tensor:
-        """See :meth:`Shape.columns`; one interval for straight pills, two where an arc may cross a ray twice."""
+        """See :meth:`Shape.columns`; one interval for straight pills, two where an arc may cross a ray
+        twice."""
         corners = self.centreline()[..., None, None]  # (B, corners, 3, 1, 1)
         radius = self.radius.double()[:, None, None]
         X, Y = x.double()[:, None, :], y.double()[:, :, None]
         chords = [
-            _capsule_chord(corners[:, i], corners[:, i + 1], radius, X, Y) for i in range(corners.shape[1] - 1)
+            _capsule_chord(corners[:, i], corners[:, i + 1], radius, X, Y)
+            for i in range(corners.shape[1] - 1)
         ]
         lower, upper = (torch.stack(ends, 1) for ends in zip(*chords, strict=True))
         if lower.shape[1] == 1:
@@ -201,9 +208,11 @@ def _capsule_chord(start: Tensor, end: Tensor, radius: Tensor, X: Tensor, Y: Ten
     axis = end - start
     length = axis.square().sum(1, keepdim=True).sqrt()
     d = axis / length.clamp_min(torch.finfo(torch.float64).tiny)
-    # Ray points relative to start: (u, v, w + z); along the axis a0 + dz z, off it the quadratic A z^2 + 2 B z + C.
+    # Ray points relative to start: (u, v, w + z); along the axis a0 + dz z, off it the quadratic A z^2 + 2 B
+    # z + C.
     u, v, w = X - start[:, 0], Y - start[:, 1], -start[:, 2]
-    # A tilt below 1e-9 rad would divide by nothing; the clamp moves the surface by far less than a wavelength.
+    # A tilt below 1e-9 rad would divide by nothing; the clamp moves the surface by far less than a
+    # wavelength.
     dz = torch.where(d[:, 2].abs() < 1e-9, 1e-9, d[:, 2])
     a0 = u * d[:, 0] + v * d[:, 1] + w * dz
     A = (d[:, 0] ** 2 + d[:, 1] ** 2).clamp_min(1e-18)
@@ -226,7 +235,9 @@ def _merge(lower: Tensor, upper: Tensor) -> Tensor:
     A ray meets a tube round an arc of less than half a turn in at most two pieces.
     """
     lower, order = lower.sort(dim=1)
-    reach = upper.gather(1, order).cummax(dim=1).values
+    # Highest end so far. Tensor.cummax also finds the indices, at several times the cost of this loop.
+    ends = upper.gather(1, order).unbind(1)
+    reach = torch.stack(list(itertools.accumulate(ends, torch.maximum)), 1)
     gap = torch.zeros_like(lower, dtype=torch.bool)
     gap[:, 1:] = (lower[:, 1:] > reach[:, :-1]) & lower[:, 1:].isfinite()
     second = gap.cumsum(1) > 0
@@ -234,7 +245,9 @@ def _merge(lower: Tensor, upper: Tensor) -> Tensor:
     pieces = torch.stack(
         [
             torch.stack([lower[:, 0], torch.where(second, -inf, reach).amax(1)], 1),
-            torch.stack([torch.where(second, lower, inf).amin(1), torch.where(second, reach, -inf).amax(1)], 1),
+            torch.stack(
+                [torch.where(second, lower, inf).amin(1), torch.where(second, reach, -inf).amax(1)], 1
+            ),
         ],
         1,
     )

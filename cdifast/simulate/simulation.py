@@ -58,13 +58,14 @@ def shots(
     """Simulate diffraction images of single particles, with labels.
 
     Each shot is the multi-slice far field of one particle (:func:`far_field`) on a flat detector
-    (:class:`FlatDetector`: projection, solid angle, hole), scaled to the shot's expected photons, plus an even background,
-    as Poisson counts that saturate at 65535. The preset ``helium`` is described in :mod:`cdifast.simulate.helium`,
-    the labels' rules in :func:`labels_for`.
+    (:class:`FlatDetector`: projection, solid angle, hole), scaled to the shot's expected photons, plus an
+    even background, as Poisson counts that saturate at 65535. The preset ``helium`` is described in
+    :mod:`cdifast.simulate.helium`, the labels' rules in :func:`labels_for`.
 
-    Shot ``k`` depends on ``(preset, size, seed, start + k)`` only: ``shots(100, seed=1)`` holds the very image of
-    ``shots(1, seed=1, start=k)`` at ``k``. Parameters and labels are the same everywhere; counts are bit-equal on one device with
-    one build and thread count of torch (elsewhere the expected photons differ in the last digits).
+    Shot ``k`` depends on ``(preset, size, seed, start + k)`` only: ``shots(100, seed=1)`` holds the very
+    image of ``shots(1, seed=1, start=k)`` at ``k``. Parameters and labels are the same everywhere; counts are
+    bit-equal on one device with one build and thread count of torch (elsewhere the expected photons differ in
+    the last digits).
 
     Parameters
     ----------
