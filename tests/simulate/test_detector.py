@@ -49,8 +49,7 @@ def test_hole_and_rim() -> None:
 
 @pytest.mark.parametrize("length", [400e-9, 1500e-9])
 def test_resampled_field_against_direct_evaluation(length: float) -> None:
-    """The transform itself, asked at exactly the pixels' directions, one pixel of the diagonal band at a
-    time."""
+    """The transform itself, asked at exactly the pixels' directions, one pixel at a time."""
     wavelength = torch.tensor([50e-9], dtype=torch.float64)
     angles = (torch.tensor([a], dtype=torch.float64) for a in (1.0, 0.4, 0.0))
     radius, bend = torch.tensor([150e-9]).double(), torch.tensor([0.0]).double()
@@ -61,13 +60,13 @@ def test_resampled_field_against_direct_evaluation(length: float) -> None:
     s_x, s_y = detector.direction_cosines()
     lit = detector.lit()
     errors, sizes = [], []
-    for row, column in lit.nonzero()[::53].tolist():
+    for row, column in lit.nonzero()[::97].tolist():
         exact = far_field(
             shape, wavelength, torch.stack([s_x[row, column], s_y[row, column]]), dtype=torch.float64
         )
         errors.append(float((found[row, column] - exact[0, 1, 0]).abs()))
         sizes.append(float(exact[0, 1, 0].abs()))
-    assert len(errors) > 30
+    assert len(errors) > 25
     local = math.sqrt(sum(v**2 for v in sizes) / len(sizes))
     assert max(errors) < 1e-3 * local
 

@@ -54,9 +54,10 @@ def test_sphere_at_wide_angle(radius: float, dtype: torch.dtype) -> None:
 
 
 def test_sphere_at_small_angle() -> None:
-    # u = q R up to 6.8 within theta <= 0.019: SAXS, where |F|^2 is the textbook form of q = k sin(theta)
-    s = torch.linspace(0.001, 0.019, 30, dtype=torch.float64)
-    radius = 2e-6
+    # u = q R up to 5.3, past the first minimum, within theta <= 0.042: SAXS, where |F|^2 is the textbook form
+    # of q = k sin(theta)
+    s = torch.linspace(0.001, 0.03, 30, dtype=torch.float64)
+    radius = 1e-6
     found = field_of(sphere(radius), s)
     u = K * (s[:, None] ** 2 + s**2).sqrt() * radius
     volume = 4 / 3 * math.pi * (radius / WAVELENGTH) ** 3

@@ -13,22 +13,22 @@ from cdifast.simulate import PARAMETERS, PRESETS, FlatDetector, far_field, iter_
 
 @pytest.fixture(scope="module")
 def some() -> Any:
-    return shots(12, 48, seed=1)
+    return shots(8, 48, seed=1)
 
 
 def test_types_and_shapes(some: Any) -> None:
-    assert len(some) == 12
-    assert some.images.shape == (12, 48, 48)
+    assert len(some) == 8
+    assert some.images.shape == (8, 48, 48)
     assert some.images.dtype == torch.int32
-    assert some.labels.shape == (12, 11)
+    assert some.labels.shape == (8, 11)
     assert some.labels.dtype == torch.uint8
     assert some.parameters.dtype == PARAMETERS
-    assert some.parameters["index"].tolist() == list(range(12))
+    assert some.parameters["index"].tolist() == list(range(8))
     assert 0 <= int(some.images.min()) <= int(some.images.max()) <= 65535
 
 
 def test_a_shot_does_not_depend_on_its_batch(some: Any) -> None:
-    for k in range(12):
+    for k in range(8):
         alone = shots(1, 48, seed=1, start=k)
         assert torch.equal(alone.images[0], some.images[k])
         assert torch.equal(alone.labels[0], some.labels[k])
@@ -36,15 +36,15 @@ def test_a_shot_does_not_depend_on_its_batch(some: Any) -> None:
 
 
 def test_iterating_and_resuming_give_the_same_shots(some: Any) -> None:
-    parts = list(iter_shots(12, 48, seed=1, batch=5))
-    assert [len(part) for part in parts] == [5, 5, 2]
+    parts = list(iter_shots(8, 48, seed=1, batch=3))
+    assert [len(part) for part in parts] == [3, 3, 2]
     assert torch.equal(torch.cat([part.images for part in parts]), some.images)
-    resumed = torch.cat([part.images for part in iter_shots(5, 48, seed=1, start=7, batch=4)])
-    assert torch.equal(resumed, some.images[7:])
+    resumed = torch.cat([part.images for part in iter_shots(3, 48, seed=1, start=5, batch=2)])
+    assert torch.equal(resumed, some.images[5:])
 
 
 def test_seeds_differ(some: Any) -> None:
-    other = shots(12, 48, seed=2)
+    other = shots(8, 48, seed=2)
     assert (other.parameters["wavelength"] != some.parameters["wavelength"]).all()
     assert not torch.equal(other.images, some.images)
 
@@ -59,25 +59,26 @@ def test_hole_and_corners_count_nothing() -> None:
 def test_photons_follow_their_expectation() -> None:
     # total counts over sqrt(expected) is standard normal but for saturation, which takes only from the bright
     # shots
-    many = shots(60, 32, seed=4)
+    many = shots(24, 32, seed=4)
     expected = torch.from_numpy(many.parameters["photons"] + many.parameters["background"])
     unsaturated = many.images.flatten(1).amax(1) < 65535
     score = ((many.images.flatten(1).sum(1) - expected) / expected.sqrt())[unsaturated]
-    assert len(score) > 30
+    assert len(score) > 15
     assert float(score.abs().max()) < 4.5
-    assert 0.7 < float(score.std()) < 1.3
+    assert 0.5 < float(score.std()) < 1.5
 
 
 def test_counts_scatter_round_the_far_field() -> None:
     """One image rebuilt from its parameters in float64, compared pixel by pixel by chi-squared."""
-    first = next(s for s in (shots(1, 64, seed=6, start=k) for k in range(50)) if s.labels[0, 4])
+    candidates = (shots(1, 64, seed=6, start=k) for k in range(50))
+    first = next(s for s in candidates if s.labels[0, 4] and s.images.max() < 65535)
     record = first.parameters
     detector = FlatDetector(64, distance=0.065, max_angle=np.radians(30), hole=155 / 517)
     shape = shape_of(record)
     wavelength, absorption = (
         torch.tensor(record[name].tolist()).double() for name in ("wavelength", "absorption_length")
     )
-    grid = detector.direction_grid(3 * float(shape.reach() / wavelength))  # three times finer than needed
+    grid = detector.direction_grid(2 * float(shape.reach() / wavelength))  # twice as fine as needed
     field = far_field(shape, wavelength, grid, absorption_length=absorption, dtype=torch.float64)
     lit = detector.lit()
     s_x, s_y = detector.direction_cosines()
