@@ -18,11 +18,12 @@ Numerical choices, and the errors that they leave (relative to the local envelop
 
 - The real-space grid is independent of the q grid and sized by the *wavelength*, so that small and large
   particles are sampled alike. Columns lie ``wavelength / 12`` apart: the nearest aliases of a transfer q
-  come from ``12 k - q``, where a sphere's amplitude is 0.2 % of that at ``k / 2``; several may add up. The
-  tests find 0.4 % rms for a sphere of 2.8 wavelengths' radius, less for larger ones.
+  come from ``12 k - q``, where a sphere's amplitude is 0.2 % of that at ``k / 2``; several may add up:
+  spheres of 2.8 to 10 wavelengths' radius come out within 0.1 to 0.4 % rms of the closed form.
 - Along z, matter is exact: a column's interval is shared out to the two neighbouring slices by linear weights
   (analytic integral of the hat function), and the transform of the hat, ``sinc^2``, is divided out. With
-  slices ``wavelength / 2`` apart the phase a slice is at most ``pi (1 - cos theta)``, 0.42 rad at 30 degrees.
+  slices ``2/3 wavelength`` apart the phase a slice is at most ``4/3 pi (1 - cos theta)``, 0.56 rad at 30
+  degrees, and what is left is an alias below 0.2 %.
 - The Fourier transforms are matrix products (separable, any q grid), two for all slices together. FFTs would
   tie the q step to the box and need padding: the q grid is small because it only has to resolve the particle.
 """
@@ -37,7 +38,7 @@ from torch import Tensor
 from .shapes import Shape
 
 COLUMNS_PER_WAVELENGTH = 12.0
-SLICES_PER_WAVELENGTH = 2.0
+SLICES_PER_WAVELENGTH = 1.5
 
 # Columns x slices held at once; more slices than this go through in several rounds. Small enough that the
 # work stays in the processor's cache: fresh pages cost more than the arithmetic.
