@@ -151,8 +151,8 @@ def test_absorption_of_a_thick_slab_leaves_the_entrance_side() -> None:
     # m = R / l: 2 pi int_0^R 2l (1 - exp(-2h/2l)) h dh, h the half chord.
     radius, l = 300e-9, 80e-9
     found = field_of(sphere(radius), at(0.0), absorption_length=at(l))[0, 0]
-    h = np.linspace(0, radius, 20001)
-    expected = np.trapezoid(2 * np.pi * 2 * l * (1 - np.exp(-h / l)) * h, h) / WAVELENGTH**3
+    h = torch.linspace(0, radius, 20001, dtype=torch.float64)
+    expected = float(torch.trapezoid(4 * math.pi * l * (1 - torch.exp(-h / l)) * h, h)) / WAVELENGTH**3
     assert float(found.real) == pytest.approx(expected, rel=0.01)
 
 
