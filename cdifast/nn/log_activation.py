@@ -37,4 +37,4 @@ class LogActivation(nn.Module):
         return ops.log_activation(x, self.alpha)
 
     def extra_repr(self) -> str:
-        return f"alpha={float(self.alpha):g}, learnable={self.learnable}"
+        return f"alpha={float(torch.as_tensor(self.alpha).detach()):g}, learnable={self.learnable}"

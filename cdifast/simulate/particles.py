@@ -58,8 +58,7 @@ def shape_of(parameters: NDArray[Any], device: torch.device | str = "cpu") -> Sh
     if kinds and kinds <= {b"sphere", b"oblate", b"prolate"}:
         return Spheroids(field("length") / 2, field("equatorial_radius"), _orientation(field))
     raise ValueError(
-        "one batch of shapes must be all pills or all spheroids (sphere, oblate, prolate), "
-        f"found {sorted(kinds)}"
+        f"one batch of shapes must be all pills or all spheroids (sphere, oblate, prolate), found {sorted(kinds)}"
     )
 
 

@@ -180,10 +180,7 @@ class Pills:
         corners = self.centreline()[..., None, None]  # (B, corners, 3, 1, 1)
         radius = self.radius.double()[:, None, None]
         X, Y = x.double()[:, None, :], y.double()[:, :, None]
-        chords = [
-            _capsule_chord(corners[:, i], corners[:, i + 1], radius, X, Y)
-            for i in range(corners.shape[1] - 1)
-        ]
+        chords = [_capsule_chord(corners[:, i], corners[:, i + 1], radius, X, Y) for i in range(corners.shape[1] - 1)]
         lower, upper = (torch.stack(ends, 1) for ends in zip(*chords, strict=True))
         if lower.shape[1] == 1:
             hit = upper > lower
@@ -245,9 +242,7 @@ def _merge(lower: Tensor, upper: Tensor) -> Tensor:
     pieces = torch.stack(
         [
             torch.stack([lower[:, 0], torch.where(second, -inf, reach).amax(1)], 1),
-            torch.stack(
-                [torch.where(second, lower, inf).amin(1), torch.where(second, reach, -inf).amax(1)], 1
-            ),
+            torch.stack([torch.where(second, lower, inf).amin(1), torch.where(second, reach, -inf).amax(1)], 1),
         ],
         1,
     )

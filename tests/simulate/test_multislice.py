@@ -203,15 +203,11 @@ def test_a_batch_is_its_members() -> None:
     together = far_field(Spheroids(polar, equatorial, turns), wavelengths, s, dtype=torch.float64)
     for i in range(2):
         one = slice(i, i + 1)
-        alone = far_field(
-            Spheroids(polar[one], equatorial[one], turns[one]), wavelengths[one], s, dtype=torch.float64
-        )
+        alone = far_field(Spheroids(polar[one], equatorial[one], turns[one]), wavelengths[one], s, dtype=torch.float64)
         # grids of different size sample the edge at other places
         torch.testing.assert_close(together[i], alone[0], rtol=0, atol=2e-3 * float(alone.abs().max()))
 
 
 def test_half_precision_is_refused() -> None:
-    with pytest.raises(
-        TypeError, match=r"dtype must be torch\.float32 or torch\.float64, not torch\.float16"
-    ):
+    with pytest.raises(TypeError, match=r"dtype must be torch\.float32 or torch\.float64, not torch\.float16"):
         field_of(sphere(1e-7), directions(8), dtype=torch.float16)

@@ -66,9 +66,7 @@ def inside_bent_pill(points: Tensor, radius: float, length: float, bend: float, 
 @pytest.mark.parametrize("kind", ["spheroid", "bent pill", "hooked pill"])
 def test_intervals_hold_the_inside_points(kind: str) -> None:
     bend = {"bent pill": 0.8, "hooked pill": 2.5}.get(kind, 0.0)
-    shape = (
-        Spheroids(at(1.6), at(0.7), TURN) if kind == "spheroid" else Pills(at(0.4), at(3.0), at(bend), TURN)
-    )
+    shape = Spheroids(at(1.6), at(0.7), TURN) if kind == "spheroid" else Pills(at(0.4), at(3.0), at(bend), TURN)
     half = shape.half_extents()[0]
     x, y, z = (grid(h, 60) for h in half)
     points = torch.stack(torch.meshgrid(x, y, z, indexing="ij"), -1)
