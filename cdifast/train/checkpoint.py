@@ -163,7 +163,7 @@ def data_fingerprint(
     for tensor in (inputs, labels, *indices):
         array = tensor.detach().cpu().contiguous().numpy()
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     digest.update(json.dumps(classes).encode())
     return digest.hexdigest()
 

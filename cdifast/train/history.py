@@ -11,7 +11,6 @@ from pathlib import Path
 
 from cdifast._atomic import write_text_whole
 
-
 HISTORY = ("history.csv", "history.json")
 
 

@@ -25,8 +25,8 @@ def check_labels(
 ) -> tuple[torch.Tensor, RuleViolations]:
     """Check labels before training on them.
 
-    Labels that break the rules are not an error, for the real labels hold five true exceptions; they are
-    reported by a `LabelRuleWarning` and returned.
+    Labels that break the rules are not an error, for the real labels hold eleven true exceptions; they
+    are reported by a `LabelRuleWarning` and returned.
 
     Parameters
     ----------
