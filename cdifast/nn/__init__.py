@@ -3,5 +3,19 @@
 from .correlation import CorrelationMap, scale_triangles
 from .log_activation import LogActivation
 from .polar import PolarResample
+from .preact_resnet import PreActResNet, preact_resnet
+from .weights import ModelCard, load_classifier, load_weights, read_card, save_weights
 
-__all__ = ["CorrelationMap", "LogActivation", "PolarResample", "scale_triangles"]
+__all__ = [
+    "CorrelationMap",
+    "LogActivation",
+    "ModelCard",
+    "PolarResample",
+    "PreActResNet",
+    "load_classifier",
+    "load_weights",
+    "preact_resnet",
+    "read_card",
+    "save_weights",
+    "scale_triangles",
+]
