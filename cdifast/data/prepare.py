@@ -125,9 +125,7 @@ def prepare_frames(
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
         part = good[start:stop] if good is not None and good.ndim == 3 else good
-        inputs[start:stop] = prepare_batch(
-            source[start:stop], part, preparation, device=device, first_index=start
-        )
+        inputs[start:stop] = prepare_batch(source[start:stop], part, preparation, device=device, first_index=start)
         if progress is not None:
             progress(stop, count)
     return inputs
@@ -236,8 +234,7 @@ def _good_pixels(values: torch.Tensor, mask: ArrayLike | None) -> torch.Tensor:
     good = torch.from_numpy(_as_mask(mask).copy()).to(values.device)
     if good.shape not in (values.shape[1:], values.shape):
         raise ValueError(
-            f"mask: found shape {tuple(good.shape)}, expected {tuple(values.shape[1:])} "
-            f"or {tuple(values.shape)}"
+            f"mask: found shape {tuple(good.shape)}, expected {tuple(values.shape[1:])} or {tuple(values.shape)}"
         )
     return good if good.dim() == 3 else good[None]
 

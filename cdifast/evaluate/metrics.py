@@ -128,18 +128,12 @@ def classification_metrics(
     for index, name in enumerate(classes):
         counts = int(true_positive[index]), int(false_positive[index]), int(false_negative[index])
         accuracy, precision, recall = _ratios(*counts, images)
-        per_class.append(
-            ClassMetrics(name, accuracy, precision, recall, counts[0] + counts[2], counts[0] + counts[1])
-        )
-    pooled = _ratios(
-        int(true_positive.sum()), int(false_positive.sum()), int(false_negative.sum()), truth.size
-    )
+        per_class.append(ClassMetrics(name, accuracy, precision, recall, counts[0] + counts[2], counts[0] + counts[1]))
+    pooled = _ratios(int(true_positive.sum()), int(false_positive.sum()), int(false_negative.sum()), truth.size)
     return ClassificationMetrics(*pooled, images, tuple(per_class), rule_violations(predicted, classes))
 
 
-def _ratios(
-    true_positive: int, false_positive: int, false_negative: int, total: int
-) -> tuple[float, float, float]:
+def _ratios(true_positive: int, false_positive: int, false_negative: int, total: int) -> tuple[float, float, float]:
     """Accuracy, precision and recall from counts."""
     support = true_positive + false_negative
     predicted = true_positive + false_positive

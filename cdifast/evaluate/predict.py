@@ -81,7 +81,5 @@ def labels_from_probabilities(
     """
     limits = torch.as_tensor(thresholds, dtype=probabilities.dtype, device=probabilities.device)
     if limits.dim() > 0 and limits.shape != probabilities.shape[-1:]:
-        raise ValueError(
-            f"thresholds: found {limits.numel()}, expected 1 or {probabilities.shape[-1]}, one a class"
-        )
+        raise ValueError(f"thresholds: found {limits.numel()}, expected 1 or {probabilities.shape[-1]}, one a class")
     return (probabilities >= limits).to(torch.uint8).cpu().numpy()

@@ -55,9 +55,7 @@ class BasicBlock(nn.Module):
 
     expansion: Final = 1
 
-    def __init__(
-        self, channels_in: int, channels: int, stride: int, project: bool, norm: dict[str, float]
-    ) -> None:
+    def __init__(self, channels_in: int, channels: int, stride: int, project: bool, norm: dict[str, float]) -> None:
         super().__init__()
         self.preact1 = _PreActivation(channels_in, **norm)
         self.projection = _conv(channels_in, channels, 1, stride) if project else None
@@ -80,9 +78,7 @@ class BottleneckBlock(nn.Module):
 
     expansion: Final = 4
 
-    def __init__(
-        self, channels_in: int, channels: int, stride: int, project: bool, norm: dict[str, float]
-    ) -> None:
+    def __init__(self, channels_in: int, channels: int, stride: int, project: bool, norm: dict[str, float]) -> None:
         super().__init__()
         channels_out = self.expansion * channels
         self.preact1 = _PreActivation(channels_in, **norm)
@@ -286,9 +282,7 @@ def preact_resnet(
     )
 
 
-def _first_activation(
-    kind: FirstActivation, alpha: float, learnable_alpha: bool, negative_slope: float
-) -> nn.Module:
+def _first_activation(kind: FirstActivation, alpha: float, learnable_alpha: bool, negative_slope: float) -> nn.Module:
     if kind == "log":
         return LogActivation(alpha, learnable=learnable_alpha)
     if kind == "leaky":
@@ -298,9 +292,7 @@ def _first_activation(
     raise ValueError(f"first_activation: found {kind!r}, expected 'log', 'leaky' or 'none'")
 
 
-def _check_arguments(
-    depth: int, num_classes: int, in_channels: int, width: float, batch_norm_momentum: float
-) -> None:
+def _check_arguments(depth: int, num_classes: int, in_channels: int, width: float, batch_norm_momentum: float) -> None:
     if depth not in _BLOCKS_PER_STAGE:
         raise ValueError(f"depth: found {depth}, expected one of {', '.join(map(str, _BLOCKS_PER_STAGE))}")
     if num_classes < 1:

@@ -137,9 +137,7 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     return ModelCard.from_json(metadata["card"], source=str(path))
 
 
-def load_weights(
-    path: str | os.PathLike[str], model: nn.Module, *, classes: Sequence[str] | None = None
-) -> ModelCard:
+def load_weights(path: str | os.PathLike[str], model: nn.Module, *, classes: Sequence[str] | None = None) -> ModelCard:
     """Load weights into a network of the same architecture; the network is left untouched on any error.
 
     Parameters
@@ -245,8 +243,7 @@ def _check_architecture(model: nn.Module, card: ModelCard, source: str) -> None:
 def _check_classes(card: ModelCard, classes: Sequence[str], path: str | os.PathLike[str]) -> None:
     if tuple(classes) != card.classes:
         raise ValueError(
-            f"{path}: weights for the classes {', '.join(card.classes)}, "
-            f"expected {', '.join(classes)} in this order"
+            f"{path}: weights for the classes {', '.join(card.classes)}, expected {', '.join(classes)} in this order"
         )
 
 
@@ -255,12 +252,10 @@ def _check_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], path: str
     missing, surplus = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
     if missing or surplus:
         raise ValueError(
-            f"{path}: weights of another network: lacks {sorted(missing)[:3]}, "
-            f"has {sorted(surplus)[:3]} besides"
+            f"{path}: weights of another network: lacks {sorted(missing)[:3]}, has {sorted(surplus)[:3]} besides"
         )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise ValueError(
-                f"{path}: {name} has shape {tuple(tensor.shape)}, "
-                f"the network expects {tuple(expected[name].shape)}"
+                f"{path}: {name} has shape {tuple(tensor.shape)}, the network expects {tuple(expected[name].shape)}"
             )

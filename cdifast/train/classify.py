@@ -221,9 +221,7 @@ class _Run:
             ).to(device)
         self.kernels = conv_and_linear_kernels(self.model)
         self.loss = ClassificationLoss(config.l1, config.l2, config.penalty)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(), config.learning_rate, config.momentum, nesterov=True
-        )
+        self.optimizer = torch.optim.SGD(self.model.parameters(), config.learning_rate, config.momentum, nesterov=True)
         self.steps = steps_per_epoch(len(split.train), config.batch_size)
         self.position = RunPosition()
         self.metrics: ClassificationMetrics | None = None
@@ -247,8 +245,7 @@ class _Run:
         found = [path for path in old if path.exists()]
         if found and not overwrite:
             raise FileExistsError(
-                f"{found[0]}: the folder holds a training run; "
-                "resume it, overwrite it or choose another folder"
+                f"{found[0]}: the folder holds a training run; resume it, overwrite it or choose another folder"
             )
         for path in found:
             path.unlink()
@@ -333,9 +330,7 @@ class _Run:
             best_accuracy=position.best_accuracy,
             history=position.history,
         )
-        if metrics is not None and (
-            position.best_accuracy is None or metrics.accuracy > position.best_accuracy
-        ):
+        if metrics is not None and (position.best_accuracy is None or metrics.accuracy > position.best_accuracy):
             position.best_epoch, position.best_accuracy = epoch, metrics.accuracy
             self.save(BEST_WEIGHTS, metrics)
         write_history(self.output, position.history)
@@ -354,9 +349,7 @@ class _Run:
                 device=self.device,
             )
         validation = torch.from_numpy(self.split.validation)
-        logits = predict_logits(
-            self.model, self.inputs[validation], batch_size=config.batch_size, device=self.device
-        )
+        logits = predict_logits(self.model, self.inputs[validation], batch_size=config.batch_size, device=self.device)
         targets = self.targets[validation]
         cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets.float()).item()
         predictions = labels_from_probabilities(logits.sigmoid())

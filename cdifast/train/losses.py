@@ -55,9 +55,7 @@ class ClassificationLoss(nn.Module):
         self.l1, self.l2 = l1, l2
         self.penalty: Penalty = penalty
 
-    def forward(
-        self, logits: torch.Tensor, targets: torch.Tensor, kernels: Sequence[torch.Tensor]
-    ) -> LossTerms:
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor, kernels: Sequence[torch.Tensor]) -> LossTerms:
         """Return the loss of one batch.
 
         Parameters
@@ -75,9 +73,7 @@ class ClassificationLoss(nn.Module):
             Targets of another shape than the logits.
         """
         if logits.shape != targets.shape:
-            raise ValueError(
-                f"targets: found shape {tuple(targets.shape)}, the logits have {tuple(logits.shape)}"
-            )
+            raise ValueError(f"targets: found shape {tuple(targets.shape)}, the logits have {tuple(logits.shape)}")
         cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
         if self.l1 == 0 and self.l2 == 0:
             penalty = cross_entropy.new_zeros(())
@@ -92,9 +88,7 @@ class ClassificationLoss(nn.Module):
 def conv_and_linear_kernels(model: nn.Module) -> list[torch.Tensor]:
     """The weights of all convolutions and linear layers, in module order; no biases, no normalisation."""
     return [
-        module.weight
-        for module in model.modules()
-        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear))
+        module.weight for module in model.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear))
     ]
 
 

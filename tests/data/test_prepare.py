@@ -70,9 +70,7 @@ def test_bad_pixels_leave_no_trace() -> None:
     np.testing.assert_array_equal(images[0, 0].numpy() == 0, few)
 
 
-@pytest.mark.parametrize(
-    "dtype", ["u1", "<u2", ">u2", "i2", "i4", "u4", "i8", "f2", "f4", ">f4", "f8", "bool"]
-)
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", "i2", "i4", "u4", "i8", "f2", "f4", ">f4", "f8", "bool"])
 def test_every_dtype_gives_the_same_input(dtype: str) -> None:
     counts = np.random.default_rng(2).poisson(0.4, (2, 14, 14)).clip(0, 1)
     expected = prepare_batch(counts.astype(np.float32), None, RAW)

@@ -25,10 +25,7 @@ def test_parameter_count(depth: int, parameters: int) -> None:
 
 def test_learnable_alpha_is_one_parameter_more() -> None:
     counts = [
-        sum(
-            parameter.numel()
-            for parameter in preact_resnet(18, 11, width=0.125, learnable_alpha=flag).parameters()
-        )
+        sum(parameter.numel() for parameter in preact_resnet(18, 11, width=0.125, learnable_alpha=flag).parameters())
         for flag in (False, True)
     ]
     assert counts[1] == counts[0] + 1
@@ -60,9 +57,7 @@ def plain_forward(weights: dict[str, torch.Tensor], x: torch.Tensor, depth: int,
                 shortcut = functional.conv2d(activated, weights[f"{name}.projection.weight"], stride=stride)
             if depth == 18:
                 y = functional.conv2d(activated, weights[f"{name}.conv1.weight"], stride=stride, padding=1)
-                y = functional.conv2d(
-                    preact(y, f"{name}.preact2"), weights[f"{name}.conv2.weight"], padding=1
-                )
+                y = functional.conv2d(preact(y, f"{name}.preact2"), weights[f"{name}.conv2.weight"], padding=1)
             else:
                 y = functional.conv2d(activated, weights[f"{name}.conv1.weight"])
                 y = preact(y, f"{name}.preact2")
@@ -115,9 +110,7 @@ def test_batch_norm_momentum_is_in_tensorflows_sense() -> None:
     norm = model.final_preact[0]
     old = norm.running_mean.clone()
     batches = []
-    hook = norm.register_forward_hook(
-        lambda module, args, output: batches.append(args[0].mean(dim=(0, 2, 3)))
-    )
+    hook = norm.register_forward_hook(lambda module, args, output: batches.append(args[0].mean(dim=(0, 2, 3))))
     model(torch.randn(4, 1, 32, 32))
     hook.remove()
     torch.testing.assert_close(norm.running_mean, 0.997 * old + 0.003 * batches[0])

@@ -183,9 +183,7 @@ def test_learns_and_beats_the_baselines_in_few_steps(tmp_path: Path) -> None:
         trivial = classification_metrics(truth, baseline.predict(truth), NAMES)
         assert result.metrics.precision > trivial.precision + 0.4
         assert result.metrics.recall > trivial.recall + 0.4
-    stale = train(
-        (inputs, labels), tmp_path / "stale", dataclasses.replace(config, epochs=9, recalibration_images=0)
-    )
+    stale = train((inputs, labels), tmp_path / "stale", dataclasses.replace(config, epochs=9, recalibration_images=0))
     # Same weights, other statistics.
     for one, other in zip(result.model.parameters(), stale.model.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -226,9 +224,7 @@ def test_other_run_is_not_resumed_or_overwritten(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(FileExistsError, match=r"checkpoint.safetensors: the folder holds a training run"):
         train(data, folder)
-    with pytest.raises(
-        ValueError, match=r"another configuration: learning_rate 0.05 \(checkpoint\), 0.1 \(now\)"
-    ):
+    with pytest.raises(ValueError, match=r"another configuration: learning_rate 0.05 \(checkpoint\), 0.1 \(now\)"):
         train(data, folder, dataclasses.replace(SMALL, learning_rate=0.1), resume=True)
     with pytest.raises(ValueError, match=r"augmentation .*brightness"):
         train(data, folder, dataclasses.replace(SMALL, augmentation=Augmentation(brightness=0)), resume=True)
@@ -261,9 +257,7 @@ def test_labels_that_break_the_rules_are_reported(tmp_path: Path) -> None:
     labels[4, CLASSES.index("Prolate")] = 1
     labels[17] = 0
     config = dataclasses.replace(SMALL, epochs=1)
-    with pytest.warns(
-        LabelRuleWarning, match=r"2 of 20 images .* excludes Prolate: 1 \(images 4\)"
-    ) as caught:
+    with pytest.warns(LabelRuleWarning, match=r"2 of 20 images .* excludes Prolate: 1 \(images 4\)") as caught:
         result = train_classifier(inputs, labels, config, tmp_path)
     assert list(result.label_violations.indices) == [4, 17]
     assert caught[0].filename == __file__

@@ -21,9 +21,7 @@ def test_papers_split() -> None:
     assert abs((split.validation < 3632).mean() - 0.5) < 6 * np.sqrt(0.25 / 1090)
 
 
-@pytest.mark.parametrize(
-    ("count", "fraction", "size"), [(100, 0.29, 29), (2, 0.99, 1), (2, 0.01, 1), (20, 0.85, 17)]
-)
+@pytest.mark.parametrize(("count", "fraction", "size"), [(100, 0.29, 29), (2, 0.99, 1), (2, 0.01, 1), (20, 0.85, 17)])
 def test_split_sizes(count: int, fraction: float, size: int) -> None:
     assert len(shuffled_split(count, fraction).train) == size
 
