@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -306,22 +307,23 @@ def learning_curves(
     references
         Precision and recall of each baseline, by name, drawn as level lines; None is left out.
     """
-    figure = _figure(9.2, 3.4)
+    figure = _figure(9.2, 3.9)
     loss, quality = figure.subplots(1, 2)
     epochs = [record.epoch for record in history]
     loss.plot(epochs, [record.train_cross_entropy for record in history], color=BLUE, label="training (augmented)")
     loss.plot(*_measured(history, "validation_cross_entropy"), "o-", markersize=3.5, color=ORANGE, label="held out")
     loss.set(xlabel="epoch", ylabel="sigmoid cross-entropy", ylim=(0, None))
-    loss.legend()
+    loss.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+    # Colour tells the metric, the line's style the method; only measured epochs of the network have markers.
+    broken = ((0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
     for name, colour, column in (("precision", BLUE, 0), ("recall", ORANGE, 1)):
         quality.plot(*_measured(history, name), "o-", markersize=3.5, color=colour, label=f"{name}, network")
-        for baseline, values in references.items():
+        for (baseline, values), style in zip(references.items(), itertools.cycle(broken), strict=False):
             value = values[column]
             if value is not None:
-                style = (0, (4, 2)) if column == 0 else (0, (1, 1.5))
-                quality.axhline(value, color=colour, linestyle=style, linewidth=1.2, label=f"{name}, {baseline}")
-    quality.set(xlabel="epoch", ylabel="pooled over all held-out labels", ylim=(0, 1.02))
-    quality.legend(loc="lower right", bbox_to_anchor=(1, 0.02), ncols=2)
+                quality.axhline(value, color=colour, linestyle=style, linewidth=1.3, label=f"{name}, {baseline}")
+    quality.set(xlabel="epoch", ylabel="pooled over held-out labels", ylim=(-0.02, 1.02))
+    quality.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     for axes in (loss, quality):
         axes.set_xlim(0.5, max(epochs) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
