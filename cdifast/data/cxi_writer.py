@@ -92,8 +92,7 @@ class CxiWriter:
         if len(shape) != 3 or min(shape) < 1 or native.name not in FRAME_TYPES:
             raise FrameError(
                 f"found frames {describe(tuple(shape), np.dtype(dtype))}; expected a stack (N, H, W) of "
-                f"at least one "
-                f"frame, of {', '.join(FRAME_TYPES)}",
+                f"at least one frame, of {', '.join(FRAME_TYPES)}",
                 path=path,
             )
         constants: dict[str, ArrayLike] = {"/cxi_version": CXI_VERSION}

@@ -162,9 +162,7 @@ def test_steps_are_the_papers(data: tuple[torch.Tensor, np.ndarray], tmp_path: P
         epoch, step = divmod(count, 4)
         order = epoch_order(result.split.train, config.seed, epoch)
         batch = order[8 * step : 8 * step + 8]
-        images = Augmentation()(
-            data[0][batch], stream_generator(config.seed, Stream.AUGMENTATION, epoch, step)
-        )
+        images = Augmentation()(data[0][batch], stream_generator(config.seed, Stream.AUGMENTATION, epoch, step))
         kernels = torch.cat([weight.flatten() for weight in weights if weight.dim() > 1])
         loss = functional.binary_cross_entropy_with_logits(model(images), labels[batch])
         loss = loss + 1e-3 * kernels.abs().sum() + 1e-2 * kernels.square().sum().sqrt()
@@ -174,9 +172,7 @@ def test_steps_are_the_papers(data: tuple[torch.Tensor, np.ndarray], tmp_path: P
                 weights[index] -= rate * (gradient + 0.9 * velocity[index])
     # Rounding grows over the steps (each weight near 0 has an L1 gradient of either sign), so what is
     # compared is the whole path, to one per cent of its length; a wrong step is off by tens of per cent.
-    ours, plain = (
-        torch.cat([w.detach().flatten() for w in ws]) for ws in (result.model.parameters(), weights)
-    )
+    ours, plain = (torch.cat([w.detach().flatten() for w in ws]) for ws in (result.model.parameters(), weights))
     assert (ours - plain).norm() < 0.01 * (plain - initial).norm()
 
 
