@@ -34,7 +34,8 @@ class _Commands(typer.core.TyperGroup):
         except _MENDABLE as error:
             if os.environ.get("CDIFAST_TRACEBACK"):
                 raise
-            _say(f"error: {error}")
+            # The package speaks of Python arguments; here they are options.
+            _say(f"error: {error}".replace("overwrite=True", "--overwrite").replace("mask=", "--mask"))
             raise typer.Exit(1) from None
 
 
