@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -51,6 +51,8 @@ class CxiWriter:
         Pixel pitch in metres; a pair is (y, x).
     compression : {"gzip", "bitshuffle-lz4"}, optional
         Of the frames, one a chunk; see `RowDataset`.
+    columns : sequence of RowDataset, optional
+        Further data sets with a row for each frame.
     fingerprint : mapping, optional
         All that decides the frames, as in `RowFile.open_or_resume`. None: an interrupted file is not
         continued.
@@ -82,6 +84,7 @@ class CxiWriter:
         detector_distance: float | None = None,
         pixel_size: float | tuple[float, float] | None = None,
         compression: Compression | None = None,
+        columns: Sequence[RowDataset] = (),
         fingerprint: Mapping[str, Any] | None = None,
         overwrite: bool = False,
     ) -> None:
@@ -89,8 +92,7 @@ class CxiWriter:
         if len(shape) != 3 or min(shape) < 1 or native.name not in FRAME_TYPES:
             raise FrameError(
                 f"found frames {describe(tuple(shape), np.dtype(dtype))}; expected a stack (N, H, W) of "
-                f"at least one "
-                f"frame, of {', '.join(FRAME_TYPES)}",
+                f"at least one frame, of {', '.join(FRAME_TYPES)}",
                 path=path,
             )
         constants: dict[str, ArrayLike] = {"/cxi_version": CXI_VERSION}
@@ -133,8 +135,9 @@ class CxiWriter:
                 attrs[ENERGY] = {"units": "J"}
         if labels:
             attrs["/entry_1/labels"] = nxdata("data")
-            columns = RowDataset("labels", (len(CLASSES),), "uint8", path=LABELS, attrs={"classes": list(CLASSES)})
-            datasets.append(columns)
+            classes = {"classes": list(CLASSES)}
+            datasets.append(RowDataset("labels", (len(CLASSES),), "uint8", path=LABELS, attrs=classes))
+        datasets.extend(columns)
 
         self.path = Path(path)
         self.shape = shape
@@ -163,6 +166,7 @@ class CxiWriter:
         *,
         labels: ArrayLike | None = None,
         energy: ArrayLike | None = None,
+        **columns: ArrayLike,
     ) -> None:
         """Write the next frames.
 
@@ -176,6 +180,8 @@ class CxiWriter:
             0 and 1; exactly when the file was opened with labels.
         energy : array_like, (n,), optional
             Joules; exactly when the file was opened with ``energy=True``.
+        **columns : array_like, (n, ...)
+            The further data sets that the file was opened with, by name.
 
         Raises
         ------
@@ -198,7 +204,7 @@ class CxiWriter:
             rows["labels"] = check_labels(np.asarray(labels), len(frames), place=f"{self.path}, labels from {start}")
         if energy is not None:
             rows["energy"] = _positive(energy, "energy", "joules", self.path)
-        self._file.write(start, **rows)
+        self._file.write(start, **rows, **columns)
 
     def finish(self) -> Path:
         """Give the file its final name; see `RowFile.finish`."""

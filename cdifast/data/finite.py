@@ -23,7 +23,7 @@ def check_finite(
     ----------
     images : array_like, (n, H, W)
         A batch of frames of any real type; integers pass at once. A CPU tensor counts as an array.
-    mask : ndarray of bool, (H, W), optional
+    mask : ndarray of bool, (H, W) or (n, H, W), optional
         True = good pixel; the others are not looked at.
     first_index : int or ndarray of int, (n,)
         Index in the stack of the first frame, or of each.
@@ -52,10 +52,8 @@ def check_finite(
     pixel = tuple(int(i) for i in np.argwhere(~finite[frame])[0])
     problem = (
         f"{counts[frame]} pixels are NaN or infinite{' outside the mask' if mask is not None else ''}, "
-        f"the first at "
-        f"(y, x) = {pixel} ({len(wrong)} of the batch's {len(batch)} frames have such pixels); expected "
-        f"finite "
-        "values: pass a mask that marks these pixels bad, or clean the frames"
+        f"the first at (y, x) = {pixel} ({len(wrong)} of the batch's {len(batch)} frames have such pixels); expected "
+        "finite values: pass a mask that marks these pixels bad, or clean the frames"
     )
     if isinstance(source, Frames):
         path, dataset, local = source.locate(index)

@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from .finite import check_finite
+from .frames import Frames
+
 Scaling = Literal["mean", "none"]
 
 
@@ -125,7 +128,10 @@ def prepare_frames(
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
         part = good[start:stop] if good is not None and good.ndim == 3 else good
-        inputs[start:stop] = prepare_batch(source[start:stop], part, preparation, device=device, first_index=start)
+        named = source if isinstance(source, Frames) else None
+        inputs[start:stop] = prepare_batch(
+            source[start:stop], part, preparation, device=device, first_index=start, source=named
+        )
         if progress is not None:
             progress(stop, count)
     return inputs
@@ -138,6 +144,7 @@ def prepare_batch(
     *,
     device: str | torch.device = "cpu",
     first_index: int = 0,
+    source: Frames | None = None,
 ) -> torch.Tensor:
     """Turn one batch of frames into network input.
 
@@ -156,8 +163,8 @@ def prepare_batch(
         Size and scaling; None: `InputPreparation()`.
     device
         Where the result is made and stays.
-    first_index
-        Index of the first frame, for error messages.
+    first_index, source
+        Index of the first frame and where it comes from, for error messages.
 
     Returns
     -------
@@ -170,9 +177,10 @@ def prepare_batch(
         As in `prepare_frames`.
     """
     preparation = preparation or InputPreparation()
-    values = _as_float32(frames).to(device)
+    values = _as_float32(frames)
     good = _good_pixels(values, mask)
-    _check_finite(values, good, first_index)
+    check_finite(values.cpu(), None if mask is None else good.cpu().numpy(), first_index, source)
+    values, good = values.to(device), good.to(device)
     values = torch.where(good, values, 0)
     _, height, width = values.shape
     side = max(height, width)
@@ -237,13 +245,3 @@ def _good_pixels(values: torch.Tensor, mask: ArrayLike | None) -> torch.Tensor:
             f"mask: found shape {tuple(good.shape)}, expected {tuple(values.shape[1:])} or {tuple(values.shape)}"
         )
     return good if good.dim() == 3 else good[None]
-
-
-def _check_finite(values: torch.Tensor, good: torch.Tensor, first_index: int) -> None:
-    wrong = ~torch.isfinite(values) & good
-    if wrong.any():
-        frame, row, column = (int(index) for index in wrong.nonzero()[0])
-        raise ValueError(
-            f"frames: frame {first_index + frame} has {int(wrong[frame].sum())} good pixels that are NaN or "
-            f"infinite, the first at row {row}, column {column}; mark them in the mask"
-        )

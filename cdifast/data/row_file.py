@@ -75,6 +75,17 @@ class RowDataset:
         return "/" + (self.path or self.name).strip("/")
 
     @property
+    def declaration(self) -> str:
+        """Row shape, element type and compression, in words short enough for a message."""
+        dtype = np.dtype(self.dtype)
+        kind = str(dtype)
+        if dtype.fields is not None:
+            digest = hashlib.sha256(kind.encode()).hexdigest()[:8]
+            kind = f"table of {len(dtype.fields)} fields (layout {digest})"
+        shape = "x".join(map(str, self.shape))
+        return " ".join(filter(None, [shape, kind, self.compression or "raw"]))
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return max(1, int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize)
@@ -364,7 +375,7 @@ class _Layout:
         own = {
             "cdifast version": __version__,
             "rows": self.rows,
-            "data sets": [[d.place, *d.shape, str(np.dtype(d.dtype)), d.compression or "raw"] for d in self.datasets],
+            **{f"data set {d.place}": d.declaration for d in self.datasets},
             "constants": digest.hexdigest()[:16],
         }
         identity: dict[str, Any] = json.loads(json.dumps({**own, **self.fingerprint}))

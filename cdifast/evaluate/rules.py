@@ -32,6 +32,12 @@ class RuleViolations:
         return np.unique(np.concatenate([np.empty(0, np.int64), *self.by_rule.values()]))
 
     @property
+    def counts(self) -> NDArray[np.int64]:
+        """Number of rules that each image breaks, (images,)."""
+        broken = np.concatenate([np.empty(0, np.int64), *self.by_rule.values()])
+        return np.bincount(broken, minlength=self.images)
+
+    @property
     def per_image(self) -> float:
         """Broken rules per image (an image may break several); 0 without images."""
         return sum(map(len, self.by_rule.values())) / self.images if self.images else 0.0

@@ -146,7 +146,9 @@ def test_wrong_input_is_named() -> None:
     frames = np.zeros((6, 8, 8), np.float32)
     frames[4, 2, 3] = np.nan
     frames[4, 5, 5] = np.inf
-    with pytest.raises(ValueError, match=r"frame 4 has 2 good pixels .* row 2, column 3; mark them"):
+    with pytest.raises(
+        ValueError, match=r"frame 4: 2 pixels are NaN or infinite, the first at \(y, x\) = \(2, 3\).*pass a mask"
+    ):
         prepare_frames(frames, chunk=2)
     mask = np.isfinite(frames[4])
     assert torch.isfinite(prepare_frames(frames, mask)).all()

@@ -223,7 +223,7 @@ def test_rows_on_disk_count_only_when_safe(tmp_path: Path) -> None:
         ({"fingerprint": {**FINGERPRINT, "mask": "ab"}}, "mask: None there, 'ab' now"),
         ({"fingerprint": {"n_radial": 6, "range": [0.0, 1.5]}}, "source: 'run7.cxi' there, None now"),
         ({"constants": {"/result/radius": np.arange(1.0, 7.0)}}, "constants: "),
-        ({"compression": "gzip"}, "data sets: "),
+        ({"compression": "gzip"}, " raw' there, "),
     ],
 )
 def test_another_jobs_partial_file_is_refused(tmp_path: Path, change: dict, words: str) -> None:

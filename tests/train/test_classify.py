@@ -149,18 +149,20 @@ def test_same_seed_same_weights_other_seed_others(
 
 
 def test_steps_are_the_papers(data: tuple[torch.Tensor, np.ndarray], tmp_path: Path) -> None:
-    """One epoch against Nesterov's update, equation 10 and the schedule, written out."""
-    config = dataclasses.replace(SMALL, epochs=1, decay_every=0.5, recalibration_images=0, l1=1e-3, l2=1e-2)
+    """Two epochs against Nesterov's update, equation 10 and the schedule, written out."""
+    config = dataclasses.replace(SMALL, epochs=2, decay_every=1.5, recalibration_images=0, l1=1e-3, l2=1e-2)
     result = train(data, tmp_path, config)
     torch.manual_seed(stream_seed(config.seed, Stream.WEIGHTS))
     model = preact_resnet(18, 3, width=0.125).train()
     weights = list(model.parameters())
+    initial = torch.cat([weight.detach().flatten() for weight in weights])
     velocity = [torch.zeros_like(weight) for weight in weights]
-    order = epoch_order(result.split.train, config.seed, 0)
     labels = torch.from_numpy(data[1]).float()
-    for step, rate in enumerate([0.05, 0.05, 0.005, 0.005]):
+    for count, rate in enumerate([0.05] * 6 + [0.005] * 2):
+        epoch, step = divmod(count, 4)
+        order = epoch_order(result.split.train, config.seed, epoch)
         batch = order[8 * step : 8 * step + 8]
-        images = Augmentation()(data[0][batch], stream_generator(config.seed, Stream.AUGMENTATION, 0, step))
+        images = Augmentation()(data[0][batch], stream_generator(config.seed, Stream.AUGMENTATION, epoch, step))
         kernels = torch.cat([weight.flatten() for weight in weights if weight.dim() > 1])
         loss = functional.binary_cross_entropy_with_logits(model(images), labels[batch])
         loss = loss + 1e-3 * kernels.abs().sum() + 1e-2 * kernels.square().sum().sqrt()
@@ -168,8 +170,10 @@ def test_steps_are_the_papers(data: tuple[torch.Tensor, np.ndarray], tmp_path: P
             velocity[index] = 0.9 * velocity[index] + gradient
             with torch.no_grad():
                 weights[index] -= rate * (gradient + 0.9 * velocity[index])
-    for ours, plain in zip(result.model.parameters(), weights, strict=True):
-        torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-5)
+    # Rounding grows over the steps (each weight near 0 has an L1 gradient of either sign), so what is
+    # compared is the whole path, to one per cent of its length; a wrong step is off by tens of per cent.
+    ours, plain = (torch.cat([w.detach().flatten() for w in ws]) for ws in (result.model.parameters(), weights))
+    assert (ours - plain).norm() < 0.01 * (plain - initial).norm()
 
 
 def test_learns_and_beats_the_baselines_in_few_steps(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+# Two commands do everything on a machine with Python >= 3.11, a C++20 compiler and make:
+#   make quickstart   install into .venv and run the main job
+#   make test         install into .venv and run the tests
+# `make help` lists the rest. No target needs a GPU. Paths may hold spaces: all are relative here.
+
+PYTHON ?= python3
+VENV   ?= .venv
+# The torch that is installed and built with. Any torch >= 2.10 runs the binary; this one is pinned so that a build
+# takes what was tested, and no other.
+TORCH  ?= torch==2.13.0
+OUT    ?= quickstart
+
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+BUILD_TOOLS := "scikit-build-core>=0.11" "pybind11>=3.0" "cmake>=3.24" ninja
+SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc -type f)
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-gpu test-compat lint format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/pip.stamp:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python >= 3.11 is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check "$(TORCH)" numpy
+	$(RUN) -m pip install --quiet --disable-pip-version-check $(BUILD_TOOLS)
+	@touch $@
+
+# The editable install: Python files are used in place; compiled ones are rebuilt when csrc/ changes.
+$(VENV)/install.stamp: $(VENV)/pip.stamp $(SOURCES)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[dev]"
+	@touch $@
+
+install: $(VENV)/install.stamp ## build and install into .venv, in place, with everything that development needs
+
+quickstart: install ## simulate, train, evaluate, map and report, into quickstart/
+	$(RUN) -m cdifast.cli quickstart --output "$(OUT)"
+
+test: install ## run the tests
+	$(RUN) -m pytest
+
+test-gpu: install ## run the tests that need a GPU
+	$(RUN) -m pytest -m gpu
+
+test-compat: install ## run the operator tests of this very binary under another torch (a download of 5.5 GB)
+	PYTHON="$(RUN)" sh tests/compat.sh
+
+lint: install ## check style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+
+format: install ## format all sources
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+	$(BIN)/clang-format -i $$(find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+
+bench: install ## time the operators beside their references, on this machine
+	$(RUN) -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds --benchmark-sort=name
+
+clean: ## remove what was built
+	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache

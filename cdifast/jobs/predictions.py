@@ -1,0 +1,110 @@
+"""Predictions of a trained network for a whole run: probabilities, labels and broken rules, into a result file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cdifast.data import Frames, RowDataset, nxdata
+from cdifast.data.prepare import InputPreparation, prepare_batch
+from cdifast.evaluate import labels_from_probabilities, predict_probabilities, rule_violations
+from cdifast.nn import load_classifier
+
+from .rows import run_over_frames
+
+
+def write_predictions(
+    frames: Frames,
+    weights: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    batch: int = 64,
+    device: str | torch.device = "cpu",
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Write a network's prediction for every frame to an HDF5 file, in stack order, keyed by event.
+
+    The file's ``/entry_1/predictions`` holds ``probability`` (N, C) float32, ``label`` (N, C) uint8 (probability at
+    or above the class's threshold on the weights' card) and ``broken_rules`` (N,) uint8, the number of exclusion
+    rules that the labels break; class names and thresholds are attributes. An interrupted job continues when the
+    same call is repeated.
+
+    Parameters
+    ----------
+    frames : Frames
+        Prepared as the weights' card says; its mask is used.
+    weights : path
+        As :func:`cdifast.train.train_classifier` writes them.
+    output : path
+    batch : int
+        Frames at a time.
+    device : str or torch.device
+        Where the network runs.
+    overwrite, progress
+        As :func:`cdifast.jobs.rows.run_over_frames`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    FrameError
+        Frames that cannot be read or hold NaN outside the mask, or an ``output`` that is another job's.
+    FileExistsError
+        If ``output`` exists and ``overwrite`` is False.
+    FileNotFoundError, ValueError
+        If the weights are missing, damaged, or do not say how to prepare frames.
+    """
+    model, card = load_classifier(weights, device=device)
+    if not card.input:
+        raise ValueError(f"{weights}: its card does not say how frames were prepared for training; train again")
+    preparation = InputPreparation.from_dict(card.input)
+    digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+
+    def compute(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        inputs = prepare_batch(images, frames.mask, preparation, device=device)
+        probabilities = predict_probabilities(model, inputs)
+        labels = labels_from_probabilities(probabilities, card.thresholds)
+        return {
+            "probability": probabilities.numpy(),
+            "label": labels,
+            "broken_rules": rule_violations(labels, card.classes).counts.astype(np.uint8),
+        }
+
+    group = "/entry_1/predictions"
+    classes = list(card.classes)
+    return run_over_frames(
+        frames,
+        output,
+        [
+            RowDataset("probability", (len(classes),), "float32", path=f"{group}/probability"),
+            RowDataset("label", (len(classes),), "uint8", path=f"{group}/label"),
+            RowDataset("broken_rules", (), "uint8", path=f"{group}/broken_rules"),
+        ],
+        compute,
+        description="predictions",
+        fingerprint={"weights sha256": digest},
+        attrs={
+            "/entry_1": {"NX_class": "NXentry", "default": "predictions"},
+            group: nxdata(
+                "probability",
+                classes=classes,
+                thresholds=list(card.thresholds),
+                weights=os.fspath(weights),
+                weights_sha256=digest,
+            ),
+        },
+        constants={},
+        batch=batch,
+        overwrite=overwrite,
+        progress=progress,
+    )

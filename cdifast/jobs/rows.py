@@ -1,0 +1,120 @@
+"""Run a function over all frames and keep its rows in a result file ("sidecar") beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from cdifast.data import Frames, RowDataset, RowFile, check_finite
+from cdifast.ops._checks import IMAGE_DTYPES
+
+from .progress import progress_bar
+
+# Frames read at once: enough to keep every core busy, few enough to stay in the processor's cache's reach.
+BATCH_BYTES = 1 << 26
+
+
+def run_over_frames(
+    frames: Frames,
+    output: str | os.PathLike[str],
+    columns: Sequence[RowDataset],
+    compute: Callable[[NDArray[Any]], Mapping[str, ArrayLike]],
+    *,
+    description: str,
+    fingerprint: Mapping[str, Any],
+    attrs: Mapping[str, Mapping[str, Any]],
+    constants: Mapping[str, ArrayLike],
+    batch: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Write one row of results a frame, in stack order, keyed by event; continue an interrupted file.
+
+    Beside the given columns, the file has ``/entry_1/events/file`` and ``/entry_1/events/index`` (which file of
+    ``/entry_1/events/paths``, and which frame in it).
+
+    Parameters
+    ----------
+    frames : Frames
+    output : path
+        Result file; ``<output>.partial`` until it is complete.
+    columns : sequence of RowDataset
+        What ``compute`` gives.
+    compute : callable
+        From raw frames (n, H, W) to the rows of each column, by name. The array is reused for the next batch.
+    description : str
+        For the progress bar.
+    fingerprint, attrs, constants, overwrite
+        As :meth:`cdifast.data.RowFile.open_or_resume`; the frames' own fingerprint and the events are added.
+    batch : int, optional
+        Frames at a time; default as many as make 64 MiB.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    FrameError
+        Frames that cannot be read or hold NaN outside the mask; and as `RowFile.open_or_resume`.
+    ValueError
+        If ``batch`` is less than 1.
+    """
+    count, height, width = frames.shape
+    if batch is None:
+        batch = max(1, BATCH_BYTES // max(1, height * width * frames.dtype.itemsize))
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")
+    events = frames.events
+    keys = [
+        RowDataset("event_file", (), events["file"].dtype, path="/entry_1/events/file"),
+        RowDataset("event_index", (), events["index"].dtype, path="/entry_1/events/index"),
+    ]
+    all_attrs = {
+        "/": {"NX_class": "NXroot", "default": "entry_1"},
+        "/entry_1/events": {"NX_class": "NXcollection", "why": frames.why},
+        **attrs,
+    }
+    all_constants = {
+        "/entry_1/events/paths": np.array([os.fsencode(path) for path in frames.paths]),
+        **constants,
+    }
+    with RowFile.open_or_resume(
+        output,
+        count,
+        [*keys, *columns],
+        fingerprint={**frames.fingerprint(), **fingerprint},
+        attrs=all_attrs,
+        constants=all_constants,
+        overwrite=overwrite,
+    ) as file:
+        buffer = np.empty((min(batch, count), height, width), dtype=frames.dtype)
+        with progress_bar(description, count, show=progress) as report:
+            report(file.done)
+            while file.done < count:
+                start = file.done
+                stop = min(start + batch, count)
+                images = frames.read(slice(start, stop), out=buffer[: stop - start])
+                check_finite(images, frames.mask, start, frames)
+                rows = events[start:stop]
+                file.write(start, event_file=rows["file"], event_index=rows["index"], **compute(images))
+                report(stop)
+        return file.finish()
+
+
+def as_image_tensor(images: NDArray[Any]) -> torch.Tensor:
+    """Frames as a tensor of a type that the operators accept: shared memory, or float32 where they do not."""
+    if images.dtype.kind not in "buif":
+        raise TypeError(f"frames: found dtype {images.dtype}; expected real numbers")
+    if images.dtype.newbyteorder("=").name in {str(dtype).removeprefix("torch.") for dtype in IMAGE_DTYPES}:
+        return torch.from_numpy(np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("=")))
+    return torch.from_numpy(images.astype(np.float32))

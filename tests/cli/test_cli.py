@@ -1,0 +1,182 @@
+"""The command: what it prints, writes and refuses, run as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cdifast.cli import app
+from cdifast.data import open_frames, write_cxi
+
+COMMANDS = ("simulate", "info", "maps", "train", "predict", "quickstart", "doctor")
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """Exit status and everything printed, line breaks within tables joined."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("a folder") / "shots.cxi"
+    status, output = run("simulate", path, "--count", 60, "--size", 32, "--seed", 1, "--quiet")
+    assert status == 0, output
+    return path
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    status, output = run("--help")
+    assert status == 0
+    for command in COMMANDS:
+        assert command in output
+        status, text = run(command, "--help")
+        assert status == 0
+        assert re.search(rf"Example:\s+cdifast\s+{command}", text), text
+
+
+def test_simulate_then_info(shots: Path) -> None:
+    status, output = run("info", shots)
+    assert status == 0
+    assert "60 of 32 x 32 pixels, uint16" in output
+    assert "Spherical/Oblate" in output
+    assert re.search(r"19\.\d+ to 3\d\.\d+ eV", output)
+
+
+def test_maps(shots: Path, tmp_path: Path) -> None:
+    output = tmp_path / "maps.h5"
+    status, text = run("maps", shots, "-o", output, "--n-radial", 10, "--n-angular", 32, "--center", 15.5, 15.5, "-q")
+    assert status == 0, text
+    with h5py.File(output) as file:
+        assert file["/entry_1/maps/data"].shape == (60, 10, 10)
+
+
+def test_train_resume_and_predict(shots: Path, tmp_path: Path) -> None:
+    options = ("--epochs", 2, "--input-size", 32, "--width", 0.125, "--batch-size", 16, "-q")
+    status, text = run("train", shots, "-o", tmp_path / "model", *options)
+    assert status == 0, text
+    assert "9 validation images after 2 epochs" in text
+    status, text = run("train", shots, "-o", tmp_path / "model", *options)
+    assert status == 1
+    assert "holds a training run" in text
+    status, text = run("train", shots, "-o", tmp_path / "model", *options, "--resume")
+    assert status == 0, text
+    status, text = run("predict", shots, "-w", tmp_path / "model", "-o", tmp_path / "p.h5", "-q")
+    assert status == 0, text
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert file["/entry_1/predictions/probability"].shape == (60, 11)
+
+
+def test_doctor_finds_right_results_and_says_why_there_is_no_cuda() -> None:
+    status, output = run("doctor")
+    assert status == 0
+    for name in ("log_activation", "polar_resample", "correlation_map"):
+        assert re.search(rf"{name}\s+\[ok\] relative error", output)
+    assert re.search(r"CUDA\s+(yes: |no: \w+)", output)
+    assert re.search(r"in use: (baseline|avx2|avx512)", output)
+
+
+def spoil(path: Path) -> None:
+    """Flip the compressed bytes of frame 2's chunk."""
+    with h5py.File(path) as file:
+        dataset = file["/data"]
+        offset = dataset.id.get_chunk_info(2).byte_offset
+    with open(path, "r+b") as raw:
+        raw.seek(offset)
+        raw.write(b"\xff" * 32)
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
+    """Every kind of bad input of the issue: arguments, and what the message must say."""
+    images = np.random.default_rng(0).poisson(4.0, (4, 20, 20)).astype(np.float32)
+    good = write_cxi(folder / "good.cxi", images)
+    nan = images.copy()
+    nan[3, 5, 6] = np.inf
+    write_cxi(folder / "nan.cxi", nan)
+    np.save(folder / "vector.npy", np.ones(5))
+    np.save(folder / "complex.npy", np.ones((2, 20, 20), np.complex64))
+    np.save(folder / "mask.npy", np.ones((20, 21), bool))
+    np.save(folder / "float-mask.npy", np.ones((20, 20)))
+    np.save(folder / "labels.npy", np.zeros((3, 11), np.uint8))
+    np.save(folder / "none.npy", np.ones((0, 20, 20)))
+    (folder / "empty.cxi").touch()
+    (folder / "text.h5").write_text("no HDF5")
+    with h5py.File(folder / "chunks.h5", "w") as file:
+        file.create_dataset("data", data=images, chunks=(1, 20, 20), compression="gzip")
+    spoil(folder / "chunks.h5")
+    out = ["-o", folder / "out.h5", "-q"]
+    small = ["--n-radial", 8, "--n-angular", 24]
+    return {
+        "missing file": (["maps", folder / "no.cxi", *out], r"no\.cxi: no such file"),
+        "empty pattern": (["maps", folder / "x*.cxi", *out], r"x\*\.cxi: the pattern matches no file"),
+        "wrong data set": (["info", good, "--dataset", "/entry_1/dat"], r"good\.cxi.*'/entry_1/dat'"),
+        "unreadable chunk": (["maps", folder / "chunks.h5", *small, *out], r"chunks\.h5, data set '/data', frame 2"),
+        "wrong rank": (["info", folder / "vector.npy"], r"vector\.npy.*\(5,\) float64"),
+        "complex": (["info", folder / "complex.npy"], r"complex\.npy.*complex64"),
+        "infinite": (["maps", folder / "nan.cxi", *small, *out], r"nan\.cxi.*frame 3.*NaN or infinite"),
+        "mask of another shape": (
+            ["maps", good, "--mask", folder / "mask.npy", *out],
+            r"mask\.npy.*\(20, 21\).*\(20, 20\)",
+        ),
+        "mask of another type": (
+            ["maps", good, "--mask", folder / "float-mask.npy", *out],
+            r"float64.*expected booleans",
+        ),
+        "labels of another length": (
+            ["train", good, "--labels", folder / "labels.npy", "-o", folder / "model", "-q"],
+            r"labels\.npy: found labels for 3 frames; there are 4",
+        ),
+        "no labels": (["train", good, "-o", folder / "model", "-q"], r"good\.cxi: has no labels.*--labels"),
+        "empty file": (["info", folder / "empty.cxi"], r"empty\.cxi.*empty file"),
+        "no frames": (["info", folder / "none.npy"], r"none\.npy.*\(0, 20, 20\)"),
+        "not HDF5": (["info", folder / "text.h5"], r"text\.h5"),
+        "order too high": (["maps", good, "--n-angular", 10, *out], r"order must be at most n_angular // 2 = 5, got 8"),
+        "no weights": (["predict", good, "-w", folder / "w.safetensors", *out], r"w\.safetensors"),
+        "weights of another format": (["predict", good, "-w", folder / "text.h5", *out], r"text\.h5"),
+        "folder missing": (["maps", good, *small, "-o", folder / "no" / "out.h5", "-q"], r"directory does not exist"),
+    }
+
+
+def test_bad_input_is_one_clear_line_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    for name, (arguments, message) in bad_inputs(tmp_path).items():
+        status, output = run(*arguments)
+        text = " ".join(output.split())
+        assert status == 1, (name, text)
+        assert text.startswith("error: "), (name, text)
+        assert re.search(message, text), (name, text)
+        assert "Traceback" not in text
+        assert not (tmp_path / "out.h5").exists(), name
+        assert not list(tmp_path.glob("**/weights*")), name
+        (tmp_path / "out.h5.partial").unlink(missing_ok=True)
+
+
+def test_interrupting_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cdifast.cli", "simulate", "a.cxi", "--count", "300", "--size", "64", "-q"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    partial = tmp_path / "a.cxi.partial"
+    deadline = time.monotonic() + 60
+    while not partial.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130, text
+    assert "same command again" in text
+    assert not (tmp_path / "a.cxi").exists()
+    assert partial.exists()
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=300)
+    with open_frames(tmp_path / "a.cxi") as frames:
+        assert len(frames) == 300
+    assert not partial.exists()

@@ -1,0 +1,224 @@
+"""Jobs over frames: what their files hold, that they resume, and what they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from cdifast import ops, simulate
+from cdifast.data import FrameError, check_finite, open_frames, write_cxi
+from cdifast.jobs import MapMaker, MapSettings, unwrapped_and_maps, write_maps, write_predictions, write_shots
+from cdifast.jobs import rows as rows_module
+
+SMALL = MapSettings(n_radial=12, n_angular=40, order=4)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Ten frames with a mask; what is under the mask is NaN."""
+    generator = np.random.default_rng(0)
+    images = generator.poisson(5.0, (10, 33, 35)).astype(np.float32)
+    good = generator.random((33, 35)) > 0.1
+    images[:, ~good] = np.nan
+    return write_cxi(tmp_path / "run.cxi", images, mask=good)
+
+
+def test_maps_are_those_of_the_operators_in_stack_order_keyed_by_event(run: Path, tmp_path: Path) -> None:
+    again = write_cxi(tmp_path / "second.cxi", np.ones((3, 33, 35), np.float32), mask=open_frames(run).mask)
+    with open_frames([run, again]) as frames:
+        path = write_maps(frames, tmp_path / "maps.h5", SMALL, batch=4)
+        images, mask = torch.from_numpy(frames[:]), torch.from_numpy(frames.mask)
+    unwrapped, weight = ops.polar_resample(images, 12, 40, mask=mask, return_weight=True)
+    expected, cells = ops.correlation_map(unwrapped, order=4, weight=weight, return_weight=True)
+    assert torch.isfinite(expected).all()
+    with h5py.File(path) as file:
+        group = file["/entry_1/maps"]
+        np.testing.assert_allclose(group["data"][:], expected.numpy(), rtol=1e-6)
+        np.testing.assert_allclose(group["weight"][:], cells[0].numpy(), rtol=1e-6)
+        np.testing.assert_allclose(group["radius"][:], np.linspace(0, 16, 12))
+        assert group["radius"].attrs["units"] == "pixel"
+        assert (group.attrs["NX_class"], group.attrs["signal"]) == ("NXdata", "data")
+        assert (group.attrs["order"], group.attrs["normalize"]) == (4, "none")
+        events = file["/entry_1/events"]
+        assert events["file"][:].tolist() == [0] * 10 + [1] * 3
+        assert events["index"][:].tolist() == [*range(10), *range(3)]
+        assert [Path(p.decode()).name for p in events["paths"][:]] == ["run.cxi", "second.cxi"]
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_an_interrupted_job_goes_on_where_it_stopped(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_frames(run) as frames:
+        whole = write_maps(frames, tmp_path / "whole.h5", SMALL, batch=3)
+
+        calls = []
+
+        def interrupted(images: Any, mask: Any, first_index: int, source: Any) -> None:
+            calls.append(first_index)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            check_finite(images, mask, first_index, source)
+
+        monkeypatch.setattr(rows_module, "check_finite", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_maps(frames, tmp_path / "maps.h5", SMALL, batch=3)
+        assert not (tmp_path / "maps.h5").exists()
+        assert (tmp_path / "maps.h5.partial").exists()
+        with pytest.raises(FrameError, match="map order: 4 there, 5 now"):
+            write_maps(frames, tmp_path / "maps.h5", MapSettings(n_radial=12, n_angular=40, order=5), batch=3)
+        path = write_maps(frames, tmp_path / "maps.h5", SMALL, batch=3)
+    assert calls == [0, 3, 6, 6, 9]
+    with h5py.File(whole) as a, h5py.File(path) as b:
+        assert np.array_equal(a["/entry_1/maps/data"][:], b["/entry_1/maps/data"][:])
+        assert np.array_equal(a["/entry_1/events/index"][:], b["/entry_1/events/index"][:])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", ">u2", ">f4", "uint32", "int64", "float64"])
+def test_frames_of_every_dtype(dtype: str, tmp_path: Path) -> None:
+    images = (np.arange(2 * 20 * 20) % 251).reshape(2, 20, 20)
+    np.save(tmp_path / "frames.npy", images.astype(dtype))
+    settings = MapSettings(n_radial=8, n_angular=24, order=2)
+    with open_frames(tmp_path / "frames.npy") as frames:
+        path = write_maps(frames, tmp_path / "maps.h5", settings)
+    _, expected = unwrapped_and_maps(torch.from_numpy(images).double(), None, settings)
+    with h5py.File(path) as file:
+        maps = file["/entry_1/maps/data"][:]
+    assert np.linalg.norm(maps - expected.numpy()) < 2e-6 * np.linalg.norm(expected.numpy())
+
+
+def test_nan_outside_the_mask_is_named_and_nothing_looks_whole(tmp_path: Path) -> None:
+    images = np.ones((6, 20, 20), np.float32)
+    images[4, 7, 8] = np.nan
+    path = write_cxi(tmp_path / "run.cxi", images)
+    with open_frames(path) as frames, pytest.raises(FrameError, match=r"run\.cxi, .*frame 4: 1 pixels are NaN"):
+        write_maps(frames, tmp_path / "maps.h5", MapSettings(n_radial=6, n_angular=24, order=2), batch=2)
+    assert not (tmp_path / "maps.h5").exists()
+
+
+def test_an_existing_output_is_kept_unless_told(run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "maps.h5"
+    output.write_text("precious")
+    with open_frames(run) as frames:
+        with pytest.raises(FileExistsError, match=r"maps\.h5"):
+            write_maps(frames, output, SMALL)
+        assert output.read_text() == "precious"
+        write_maps(frames, output, SMALL, overwrite=True)
+    assert h5py.is_hdf5(output)
+
+
+def test_settings_without_any_valid_cell_are_refused_before_anything_is_written(run: Path, tmp_path: Path) -> None:
+    with (
+        open_frames(run) as frames,
+        pytest.raises(ValueError, match="no cell of the correlation map would have a value"),
+    ):
+        write_maps(frames, tmp_path / "maps.h5", MapSettings(r_min=60.0, r_max=80.0))
+    assert list(tmp_path.iterdir()) == [run]
+
+
+def test_map_maker_refuses_frames_of_another_shape() -> None:
+    maker = MapMaker((20, 20), None, MapSettings(n_radial=6, n_angular=24, order=2))
+    with pytest.raises(ValueError, match=r"found shape \(1, 21, 20\), expected \(n, 20, 20\)"):
+        maker(torch.ones(1, 21, 20))
+
+
+def test_shots_file_holds_the_simulators_shots(tmp_path: Path) -> None:
+    path = write_shots(tmp_path / "shots.cxi", 5, size=32, seed=3, start=2, batch=2)
+    expected = simulate.shots(5, size=32, seed=3, start=2)
+    with open_frames(path) as frames:
+        assert frames.dtype == np.uint16
+        assert np.array_equal(frames[:], expected.images.numpy())
+        assert frames.labels is not None
+        assert np.array_equal(frames.labels, expected.labels.numpy())
+        assert frames.energy is not None
+        np.testing.assert_allclose(frames.energy * expected.parameters["wavelength"], 1.98644586e-25, rtol=1e-8)
+        assert frames.mask is not None
+        assert (frames[:][:, ~frames.mask] == 0).all()
+    with h5py.File(path) as file:
+        assert np.array_equal(
+            file["/entry_1/simulation_1/parameters"][:]["tilt"], expected.parameters["tilt"], equal_nan=True
+        )
+        detector = file["/entry_1/instrument_1/detector_1"]
+        # 32 pixels reach 30 degrees on either side of the axis, 65 mm behind the particle.
+        assert detector["distance"][()] == 0.065
+        np.testing.assert_allclose(detector["x_pixel_size"][()] * 16, 0.065 * np.tan(np.radians(30)))
+
+
+def test_interrupted_shots_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cdifast.jobs import shots as shots_module
+
+    original = shots_module.iter_shots
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        for number, batch in enumerate(original(*arguments, **options)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(shots_module, "iter_shots", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        write_shots(tmp_path / "a.cxi", 7, size=16, batch=2)
+    monkeypatch.undo()
+    path = write_shots(tmp_path / "a.cxi", 7, size=16, batch=2)
+    with open_frames(path) as frames:
+        assert np.array_equal(frames[:], simulate.shots(7, size=16).images.numpy())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"count": 0}, "count must be at least 1"), ({"count": 3, "size": 4}, "size"), ({"count": 3, "preset": "x"}, "x")],
+)
+def test_wrong_simulation_arguments_leave_no_file(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_shots(tmp_path / "a.cxi", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_predictions_are_the_networks(run: Path, tmp_path: Path) -> None:
+    from cdifast.data.prepare import InputPreparation, prepare_frames
+    from cdifast.evaluate import predict_probabilities, rule_violations
+    from cdifast.nn import ModelCard, preact_resnet, save_weights
+
+    torch.manual_seed(1)
+    model = preact_resnet(18, 11, width=0.125).eval()
+    from cdifast.labels import CLASSES
+
+    preparation = InputPreparation(size=32)
+    card = ModelCard("preact_resnet", model.arguments, CLASSES, (0.3,) * 11, input=preparation.to_dict())
+    save_weights(tmp_path / "weights.safetensors", model, card)
+    with open_frames(run) as frames:
+        path = write_predictions(frames, tmp_path / "weights.safetensors", tmp_path / "p.h5", batch=4)
+        expected = predict_probabilities(model, prepare_frames(frames, frames.mask, preparation)).numpy()
+    with h5py.File(path) as file:
+        group = file["/entry_1/predictions"]
+        np.testing.assert_allclose(group["probability"][:], expected, rtol=1e-5, atol=1e-6)
+        labels = group["label"][:]
+        assert np.array_equal(labels, group["probability"][:] >= 0.3)
+        assert np.array_equal(group["broken_rules"][:], rule_violations(labels).counts)
+        assert tuple(group.attrs["classes"]) == CLASSES
+        assert len(group.attrs["weights_sha256"]) == 64
+
+
+def test_three_real_lcls_frames(shared_data: Path, tmp_path: Path) -> None:
+    """The bad-pixel mask of the file is found and used; the maps are finite; the mask's value does not matter."""
+    with open_frames(shared_data / "lcls_frames.npz") as frames:
+        assert frames.shape == (3, 260, 257)
+        assert frames.mask is not None
+        assert int((~frames.mask).sum()) == 1455
+        maker = MapMaker(frames.shape[1:], frames.mask)
+        images = frames[:]
+        path = write_maps(frames, tmp_path / "maps.h5")
+        spoiled = np.where(frames.mask, images, np.nan)
+    with h5py.File(path) as file:
+        maps = file["/entry_1/maps/data"][:]
+        weight = file["/entry_1/maps/weight"][:]
+    assert np.isfinite(maps).all()
+    assert (maps[:, weight == 0] == 0).all()
+    assert np.array_equal(maker(spoiled)[1].numpy(), maps)
+    zero_lag, order = np.tril(maps), np.triu(maps, 1)
+    assert (np.abs(zero_lag).max(axis=(1, 2)) > np.abs(order).max(axis=(1, 2))).all()
