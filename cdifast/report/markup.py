@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def inline(text: str) -> str:
@@ -64,6 +64,17 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], no
     return (
         f'<div class="table"><table><caption>{inline(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table>{foot}</div>"
+    )
+
+
+def pairs(caption: str, values: Mapping[str, object]) -> str:
+    """A table of names and what they stand for."""
+    body = "\n".join(
+        f'<tr><th scope="row">{inline(name)}</th><td>{inline(str(value))}</td></tr>' for name, value in values.items()
+    )
+    return (
+        f'<div class="table"><table class="pairs"><caption>{inline(caption)}</caption>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
     )
 
 

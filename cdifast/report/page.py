@@ -143,7 +143,7 @@ def _result(report: Report) -> str:
         for method in comparison.baselines
     ]
     empty = [name for name, count in zip(report.classes, report.held_out_counts, strict=True) if count == 0]
-    absent = f" The classes without a held-out shot ({', '.join(empty)}) can add only to the noes." if empty else ""
+    absent = f" For the classes without a held-out shot ({', '.join(empty)}) every no is right." if empty else ""
     return markup.section(
         "The result",
         f'<p class="verdict">{markup.inline(verdict(comparison))}</p>',
@@ -278,17 +278,13 @@ def _provenance(report: Report) -> str:
         "How to make the same again",
         '<div class="columns">',
         markup.table("Wall time", ["stage", "seconds"], times, ["Interruptions do not count."]),
-        _pairs("Settings", report.settings),
-        _pairs("Machine", machine),
-        _pairs("Versions", versions),
+        markup.pairs("Settings", report.settings),
+        markup.pairs("Machine", machine),
+        markup.pairs("Versions", versions),
         "</div>",
-        _pairs("Fingerprints (SHA-256)", report.fingerprints),
-        _pairs("Files in this folder", report.files),
+        markup.pairs("Fingerprints (SHA-256)", report.fingerprints),
+        markup.pairs("Files in this folder", report.files),
     )
-
-
-def _pairs(caption: str, values: Mapping[str, Any]) -> str:
-    return markup.table(caption, ["", ""], [[name, str(value)] for name, value in values.items()])
 
 
 def _pictures(report: Report, *names: str) -> list[str]:
@@ -346,6 +342,8 @@ caption { text-align: left; font-weight: 600; padding-bottom: .35rem; }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 th:first-child, td:first-child { text-align: left; }
 tbody th { font-weight: 400; }
+.pairs td { text-align: left; }
+.pairs tr:first-child > * { border-top: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 td small { color: var(--soft); white-space: nowrap; }
 td { overflow-wrap: anywhere; }
