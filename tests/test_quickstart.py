@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("h5py")
-pytest.importorskip("matplotlib")
+import torch
 
 import cdifast.jobs.maps
 import cdifast.quickstart as quickstart
@@ -26,16 +26,22 @@ from cdifast.quickstart import QuickstartResult, run_quickstart
 from cdifast.train import TrainConfig, TrainingInterrupted
 from cdifast.train.classify import _Run as TrainingRun
 
+h5py = pytest.importorskip("h5py")
+pytest.importorskip("matplotlib")
+
 COUNT, SIZE = 48, 64
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _narrow_network() -> Any:
-    """A network of an eighth of the width: the same way in a tenth of the time."""
+def _quick() -> Iterator[None]:
+    """A network of an eighth of the width, and one thread: more would wait for each other at this size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         narrow = dataclasses.replace(quickstart.RECIPE, width=0.125, batch_size=8)
         patch.setattr(quickstart, "RECIPE", narrow)
         yield
+    torch.set_num_threads(threads)
 
 
 def run(output: Path, **changed: Any) -> QuickstartResult:
@@ -108,8 +114,6 @@ def test_baselines_learn_from_the_training_split(finished: QuickstartResult) -> 
 
 
 def test_maps_are_those_of_the_shots_with_a_value_in_every_cell(finished: QuickstartResult) -> None:
-    import h5py
-
     settings = MapSettings(**finished.summary["settings"]["maps"])
     with open_frames(finished.output / "shots.cxi") as frames, h5py.File(finished.output / "maps.h5") as file:
         assert file["/entry_1/maps/data"].shape == (COUNT, SIZE // 2, SIZE // 2)
@@ -180,9 +184,6 @@ def test_interrupted_at_every_stage_it_ends_with_the_same_numbers(
 def test_ctrl_c_in_training_leaves_its_checkpoint(
     finished: QuickstartResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-    import signal
-
     step = TrainingRun.train_step
 
     def interrupted(*args: Any) -> Any:

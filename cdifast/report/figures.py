@@ -285,7 +285,7 @@ def class_counts(classes: Sequence[str], train: NDArray[np.int64], held_out: NDA
     widest = max(int((train + held_out).max()), 1)
     for row, first, second in zip(rows, train, held_out, strict=True):
         text = f"{first} + {second}" if first + second else "none simulated"
-        axes.text(first + second + 0.01 * widest, row, text, va="center", fontsize=9, color=INK)
+        axes.text(float(first + second + 0.01 * widest), float(row), text, va="center", fontsize=9, color=INK)
     axes.set_yticks(rows, list(classes))
     axes.invert_yaxis()
     axes.set_xlim(0, 1.18 * widest)
