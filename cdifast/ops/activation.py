@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._checks import FLOATING, check_backend, check_tensor, refuse_forward_mode
+from ._checks import check_backend, check_tensor, refuse_forward_mode
 from ._vmap import batch_first
+from .dtypes import FLOATING
 
 _INVERSE_E = 1.0 / math.e
 
