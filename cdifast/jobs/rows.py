@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cdifast.data import Frames, RowDataset, RowFile, check_finite
-from cdifast.ops._checks import IMAGE_DTYPES
+from cdifast.ops.dtypes import IMAGE_DTYPES
 
 from .progress import progress_bar
 

@@ -9,9 +9,6 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-IMAGE_DTYPES = (torch.uint8, torch.uint16, torch.int16, torch.int32, *FLOATING)
-
 
 def check_tensor(op: str, name: str, value: Any, dtypes: tuple[torch.dtype, ...]) -> None:
     """Refuse what is not a tensor of one of ``dtypes``, naming operator and argument."""

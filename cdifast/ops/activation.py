@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._checks import FLOATING, check_backend, check_tensor, refuse_forward_mode
+from ._checks import check_backend, check_tensor, refuse_forward_mode
 from ._vmap import batch_first
+from .dtypes import FLOATING
 
 _INVERSE_E = 1.0 / math.e
 
@@ -69,7 +70,7 @@ def log_activation(x: Tensor, alpha: float | Tensor = 0.2) -> Tensor:
         refuse_forward_mode("log_activation", x, alpha)
     else:
         # float64 on the CPU: read on the host, so that no GPU call waits for it, and left alone by autocast.
-        alpha = torch.full((), float(alpha), dtype=torch.float64)
+        alpha = torch.full((), float(alpha), dtype=torch.float64, device="cpu")
         refuse_forward_mode("log_activation", x)
     check_backend("log_activation", x)
     return torch.ops.cdifast.log_activation(x, alpha)
@@ -167,7 +168,7 @@ def _(
     x = batch_first(x, in_dims[1], info.batch_size)
     if in_dims[2] is None:
         return torch.ops.cdifast.log_activation_backward(grad, x, alpha), 0
-    one = torch.ones((), dtype=torch.float64)
+    one = torch.ones((), dtype=torch.float64, device="cpu")
     slope = torch.ops.cdifast.log_activation_backward(grad, x, one)
     return slope * _per_sample(alpha.movedim(in_dims[2], 0), x), 0
 
@@ -179,7 +180,7 @@ def _(
     grad = batch_first(grad, in_dims[0], info.batch_size)
     x = batch_first(x, in_dims[1], info.batch_size)
     alpha = batch_first(alpha, in_dims[2], info.batch_size)
-    one = torch.ones((), dtype=torch.float64)
+    one = torch.ones((), dtype=torch.float64, device="cpu")
     grad_x = torch.ops.cdifast.log_activation_backward(grad, x, one) * _per_sample(alpha, x)
     compute = torch.promote_types(x.dtype, torch.float32)
     grad_alpha = (grad.to(compute) * log_activation(x.to(compute), 1.0)).flatten(1).sum(1)

@@ -8,8 +8,9 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from ._checks import FLOATING, check_backend, check_size, check_tensor, refuse_forward_mode
+from ._checks import check_backend, check_size, check_tensor, refuse_forward_mode
 from ._vmap import batch_first
+from .dtypes import FLOATING
 
 Part = Literal["real", "abs"]
 Normalize = Literal["none", "mean", "pearson"]

@@ -9,8 +9,9 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from ._checks import FLOATING, IMAGE_DTYPES, check_backend, check_size, check_tensor, refuse_forward_mode
+from ._checks import check_backend, check_size, check_tensor, refuse_forward_mode
 from ._vmap import batch_first
+from .dtypes import FLOATING, IMAGE_DTYPES
 
 Interpolation = Literal["bilinear", "nearest"]
 

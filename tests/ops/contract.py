@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cdifast import ops, reference
-from cdifast.ops._checks import FLOATING, IMAGE_DTYPES
+from cdifast.ops.dtypes import FLOATING, IMAGE_DTYPES
 
 
 def _seeded(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:

@@ -10,7 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
 
 from cdifast import _C
-from cdifast.ops._checks import FLOATING, check_backend
+from cdifast.ops._checks import check_backend
+from cdifast.ops.dtypes import FLOATING
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

@@ -103,3 +103,10 @@ def test_compiled_by_inductor_equals_eager() -> None:
     found = torch.autograd.grad(compiled(x, alpha).sum(), (x, alpha))
     expected = torch.autograd.grad(model(x, alpha).sum(), (x, alpha))
     torch.testing.assert_close(found, expected)
+
+
+def test_a_number_as_alpha_stays_on_the_cpu_whatever_the_default_device() -> None:
+    x = torch.ones(3)
+    with torch.device("meta"):
+        found = ops.log_activation(x, 0.4)
+    assert torch.equal(found, ops.log_activation(x, 0.4))
