@@ -31,6 +31,7 @@ from cdifast import __version__, jobs, report
 from cdifast._atomic import write_text_whole
 from cdifast.data import Frames, open_frames
 from cdifast.data.prepare import InputPreparation, prepare_frames
+from cdifast.data.row_file import partial_path
 from cdifast.evaluate import AllNegative, Majority, labels_from_probabilities, predict_probabilities, rule_violations
 from cdifast.nn import scale_triangles
 from cdifast.report import figures
@@ -175,6 +176,8 @@ class _Plan:
         maps = jobs.MapSettings(
             n_radial=size // 2,
             n_angular=size,
+            # Without it, the fall of intensity with radius would be all that a picture of a map shows.
+            normalize="pearson",
             r_min=detector.hole * size / 2 + margin,
             r_max=size / 2 - margin,
         )
@@ -215,7 +218,7 @@ class _State:
             raise NotADirectoryError(f"{folder}: is a file; expected a folder, or a name that is free")
         path, settings = folder / STATE, plan.settings()
         products = [folder / name for name in (SHOTS, MAPS, HELD_OUT, REPORT, SUMMARY)]
-        products += [product.with_name(product.name + ".partial") for product in (folder / SHOTS, folder / MAPS)]
+        products += [partial_path(folder / name) for name in (SHOTS, MAPS)]
         products += [folder / TRAINING / name for name in (CHECKPOINT, WEIGHTS, BEST_WEIGHTS, CONFIG, *HISTORY)]
         found = [product for product in products if product.exists()]
         remedy = "choose another folder, or overwrite it"
@@ -363,8 +366,8 @@ class _Run:
                 "learning rate": f"{config.learning_rate:g}, times {config.decay_factor:g} every "
                 f"{config.decay_every:g} epochs, {config.warmup_epochs:g} of warm-up",
                 "loss": f"sigmoid cross-entropy + {config.l1:g} L1 + {config.l2:g} L2 of the kernels",
-                "maps": f"{plan.maps.n_radial} radii, {plan.maps.n_angular} angles, order {plan.maps.order}, "
-                f"{plan.maps.part} part",
+                "maps": f"{plan.maps.n_radial} radii, {plan.maps.n_angular} angles, order {plan.maps.order} "
+                f"({plan.maps.part} part), normalisation {plan.maps.normalize}",
             },
             fingerprints=fingerprints,
             versions=report.describe_versions(),
@@ -488,8 +491,9 @@ def _draw(
             "Detector image, unwrapped view and correlation map of some shots",
             "The brightest shot of the most frequent combinations of labels, one a row. Left: as recorded. Middle: "
             "unwrapped, radius downwards, angle across, counter-clockwise from the right. Right: the correlation map, "
-            f"zero lag below the diagonal, order {settings.order} above it, each half on a logarithmic scale "
-            "of its own.",
+            f"zero lag below the diagonal, order {settings.order} above it, each half on a scale of its own. Every "
+            "ring had its mean subtracted and was divided by its standard deviation, so that the bright inner rings "
+            "do not hide the others.",
         )
     wrong = held_out.wrong()
     if len(wrong):

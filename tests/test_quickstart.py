@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import html
 import json
 import os
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 
 import cdifast.jobs.maps
 import cdifast.quickstart as quickstart
 import cdifast.simulate.simulation
+from cdifast import cli
 from cdifast.data import open_frames
 from cdifast.evaluate import classification_metrics
 from cdifast.jobs import MapSettings, unwrapped_and_maps
@@ -98,6 +102,19 @@ def test_everything_is_there_and_fits_together(finished: QuickstartResult) -> No
     page = finished.report.read_text(encoding="utf-8")
     assert f"{metrics.precision:.3f}" in page
     assert summary["fingerprints_sha256"]["training/weights.safetensors"] in page
+
+
+def test_next_steps_are_commands_that_exist(finished: QuickstartResult) -> None:
+    """Every command of the page is accepted by the command line, down to its options."""
+    group = typer.main.get_command(cli.app)
+    lines = [line for line in quickstart._next_steps(finished.output) if not line.startswith("#")]
+    assert len(lines) == 5
+    for line in lines:
+        assert html.escape(line) in finished.report.read_text(encoding="utf-8")
+        program, name, *arguments = shlex.split(line)
+        assert program == "cdifast"
+        context = group.commands[name].make_context(name, arguments)
+        assert context.params["files"][0].endswith(".cxi")
 
 
 def test_baselines_learn_from_the_training_split(finished: QuickstartResult) -> None:

@@ -346,8 +346,9 @@ def captioned_shots(
     mask
         (H, W), True = good pixel, or None.
     columns
-        Shots a row.
+        Shots a row at most.
     """
+    columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     lines = max(caption.count("\n") + 1 for caption in captions)
     figure = _figure(2.35 * columns, rows * (2.2 + 0.17 * lines))
