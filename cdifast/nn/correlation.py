@@ -25,7 +25,8 @@ def scale_triangles(maps: Tensor, scaling: Scaling = "minmax") -> Tensor:
         From :func:`cdifast.ops.correlation_map`; finite.
     scaling : {"minmax", "log", "none"}
         "minmax" maps each triangle of each map to [0, 1], a constant one to 0. "log" takes ``sign(C) log(1 + |C|/s)``
-        first, with s the triangle's mean magnitude, then does the same.
+        first, with s the median magnitude of the triangle's cells that are not 0, then does the same: patterns fall
+        by orders of magnitude from the inner rings to the outer ones, and the mean would speak for the inner alone.
 
     Returns
     -------
@@ -49,8 +50,9 @@ def scale_triangles(maps: Tensor, scaling: Scaling = "minmax") -> Tensor:
         if not bool(triangle.any()):
             continue  # a 1 x 1 map has no upper triangle
         if scaling == "log":
-            size = torch.where(triangle, maps.abs(), 0).sum((-2, -1), keepdim=True) / triangle.sum()
-            values = maps.sign() * torch.log1p(maps.abs() / torch.where(size > 0, size, 1))
+            nonzero = torch.where(triangle & (maps != 0), maps.abs(), torch.nan)
+            size = nonzero.flatten(-2).nanmedian(dim=-1).values[..., None, None].nan_to_num(1.0)
+            values = maps.sign() * torch.log1p(maps.abs() / size)
         else:
             values = maps
         low = torch.where(triangle, values, torch.inf).amin((-2, -1), keepdim=True)
