@@ -60,7 +60,7 @@ class HeldOut:
         )
 
     def compare(self, seed: int) -> Comparison:
-        """The network beside the trivial classifiers, which learn from the training split; `seed` is the bootstrap's."""
+        """The network beside the trivial classifiers fitted to the training split; `seed` is the bootstrap's."""
         baselines = {
             baseline.name: baseline.fit(self.train_labels, self.train_labels).predict(self.labels)
             for baseline in (AllNegative(), Majority())
