@@ -6,15 +6,12 @@ continued by the same call, at whatever stage it stopped.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import shlex
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,17 +21,16 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.nn import functional
 
 from cdifast import __version__, jobs, report
 from cdifast._atomic import write_text_whole
 from cdifast.data import Frames, open_frames
 from cdifast.data.prepare import InputPreparation, prepare_frames
 from cdifast.data.row_file import partial_path
-from cdifast.evaluate import AllNegative, Majority, labels_from_probabilities, predict_probabilities, rule_violations
-from cdifast.nn import scale_triangles
+from cdifast.evaluate import predict_probabilities, rule_violations
 from cdifast.report import figures
+from cdifast.report.held_out import HeldOut, simulated_labels
+from cdifast.report.pictures import MOST_WRONG, draw_pictures
 from cdifast.simulate import PRESETS
 from cdifast.train import TrainConfig, TrainResult, shuffled_split, train_classifier
 from cdifast.train.classify import BEST_WEIGHTS, CHECKPOINT, CONFIG, WEIGHTS
@@ -56,10 +52,6 @@ RECIPE: Final = TrainConfig(
 """P1's recipe for a thousand images and a few minutes: smaller batches make more steps of few images, the rate is
 lowered at two fifths and four fifths of the run, and an epoch of warm-up guards the first steps at P1's high rate
 (trials without it ended alike)."""
-
-_EXAMPLES: Final = 6
-_VIEWS: Final = 4
-_WRONG: Final = 8
 
 
 @dataclass(frozen=True)
@@ -287,8 +279,8 @@ class _Run:
                 trained = self.train(inputs, frames)
             with self.stage("evaluation", "evaluating on the held-out shots"):
                 probabilities = predict_probabilities(trained.model, inputs[torch.from_numpy(trained.split.validation)])
-                held_out = _HeldOut.make(frames, trained, probabilities)
-                comparison = held_out.compare(inputs, plan.seed)
+                held_out = HeldOut.make(frames, trained, probabilities)
+                comparison = held_out.compare(plan.seed)
                 write_text_whole(self.folder / HELD_OUT, held_out.to_csv())
             with self.stage("correlation maps", "making correlation maps"):
                 if not (self.folder / MAPS).is_file():
@@ -296,7 +288,7 @@ class _Run:
             with self.stage("figures", "drawing the report"):
                 pictures = {
                     name: (figures.png(figure), alternative, caption)
-                    for name, (figure, alternative, caption) in _draw(
+                    for name, (figure, alternative, caption) in draw_pictures(
                         frames, trained, held_out, comparison, plan.maps
                     ).items()
                 }
@@ -326,7 +318,7 @@ class _Run:
         begun = (folder / CHECKPOINT).is_file()
         return train_classifier(
             inputs,
-            _labels(frames),
+            simulated_labels(frames),
             self.plan.config,
             folder,
             preparation=self.plan.preparation,
@@ -339,7 +331,7 @@ class _Run:
     def page(
         self,
         trained: TrainResult,
-        held_out: _HeldOut,
+        held_out: HeldOut,
         comparison: report.Comparison,
         pictures: dict[str, tuple[bytes, str, str]],
         fingerprints: dict[str, str],
@@ -384,152 +376,7 @@ class _Run:
         )
 
 
-@dataclass(frozen=True)
-class _HeldOut:
-    """The held-out shots: what they are, and what the network says."""
-
-    indices: NDArray[np.int64]
-    labels: NDArray[np.uint8]
-    train_labels: NDArray[np.uint8]
-    probabilities: torch.Tensor
-    predicted: NDArray[np.uint8]
-    classes: tuple[str, ...]
-
-    @classmethod
-    def make(cls, frames: Frames, trained: TrainResult, probabilities: torch.Tensor) -> _HeldOut:
-        labels, split = _labels(frames), trained.split
-        predicted = labels_from_probabilities(probabilities, trained.card.thresholds)
-        return cls(
-            split.validation,
-            labels[split.validation],
-            labels[split.train],
-            probabilities,
-            predicted,
-            trained.card.classes,
-        )
-
-    def compare(self, inputs: torch.Tensor, seed: int) -> report.Comparison:
-        """The network beside the trivial classifiers, which learn from the training split."""
-        baselines = {
-            baseline.name: baseline.fit(self.train_labels, self.train_labels).predict(self.labels)
-            for baseline in (AllNegative(), Majority())
-        }
-        return report.compare(self.labels, self.predicted, baselines, self.classes, seed=seed)
-
-    def wrong(self) -> NDArray[np.int64]:
-        """Rows with at least one wrong label, the highest cross-entropy first."""
-        truth = torch.from_numpy(self.labels).to(self.probabilities.dtype)
-        loss = functional.binary_cross_entropy(self.probabilities, truth, reduction="none").mean(dim=1).numpy()
-        rows = np.flatnonzero((self.predicted != self.labels).any(axis=1))
-        return rows[np.argsort(-loss[rows], kind="stable")]
-
-    def to_csv(self) -> str:
-        """One line a shot: its index in the file, true labels, probabilities."""
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["shot", *(f"true {name}" for name in self.classes), *self.classes])
-        for index, truth, values in zip(self.indices, self.labels, self.probabilities.tolist(), strict=True):
-            writer.writerow([index, *truth, *(f"{value:.6f}" for value in values)])
-        return table.getvalue()
-
-
-def _draw(
-    frames: Frames,
-    trained: TrainResult,
-    held_out: _HeldOut,
-    comparison: report.Comparison,
-    settings: jobs.MapSettings,
-) -> dict[str, tuple[Any, str, str]]:
-    """The figures of the report, each with its alternative text and caption."""
-    classes = held_out.classes
-    sets = figures.label_sets(_labels(frames))
-    references = {
-        baseline.name: (baseline.pooled["precision"].value, baseline.pooled["recall"].value)
-        for baseline in comparison.baselines
-    }
-    drawn: dict[str, tuple[Any, str, str]] = {
-        "counts": (
-            figures.class_counts(
-                classes, held_out.train_labels.sum(axis=0, dtype=np.int64), held_out.labels.sum(axis=0, dtype=np.int64)
-            ),
-            "Bar chart of the number of training and held-out shots of each class",
-            "Shots of each class: training + held out.",
-        ),
-        "examples": (
-            figures.shots_by_label_set(
-                [[frames[int(index)] for index in members[:_EXAMPLES]] for _, members in sets],
-                [f"{figures.label_text(row, classes)} ({len(members)} shots)" for row, members in sets],
-                frames.mask,
-            ),
-            "Example shots of every combination of labels",
-            "The first shots of each combination of labels. Logarithm of the photon counts, each shot from its own "
-            "lowest to its own highest value; grey: the central hole and the corners, where nothing is recorded.",
-        ),
-        "curves": (
-            figures.learning_curves(trained.history, references),
-            "Cross-entropy, precision and recall by epoch",
-            "Left: cross-entropy; the training curve is the mean over an epoch's steps on augmented images, the "
-            "held-out one is measured at the epoch's end, so it may well lie below. Right: pooled precision and recall "
-            "on the held-out shots; broken and dotted lines: baselines.",
-        ),
-    }
-    chosen = _brightest(frames, sets, classes)
-    if chosen:
-        images = np.stack([frames[index] for index in chosen])
-        unwrapped, maps = jobs.unwrapped_and_maps(images, frames.mask, settings)
-        radii = (settings.r_min, (min(frames.shape[1:]) - 1) / 2 if settings.r_max is None else settings.r_max)
-        drawn["views"] = (
-            figures.three_views(
-                images,
-                unwrapped.numpy(),
-                scale_triangles(maps, "log").numpy(),
-                [f"shot {index}: {figures.label_text(_labels(frames)[index], classes)}" for index in chosen],
-                frames.mask,
-                radii=radii,
-                order=settings.order,
-            ),
-            "Detector image, unwrapped view and correlation map of some shots",
-            "The brightest shot of the most frequent combinations of labels, one a row. Left: as recorded. Middle: "
-            "unwrapped, radius downwards, angle across, counter-clockwise from the right. Right: the correlation map, "
-            f"zero lag below the diagonal, order {settings.order} above it, each half on a scale of its own. Every "
-            "ring had its mean subtracted and was divided by its standard deviation, so that the bright inner rings "
-            "do not hide the others.",
-        )
-    wrong = held_out.wrong()
-    if len(wrong):
-        drawn["wrong"] = (
-            figures.captioned_shots(
-                [frames[int(held_out.indices[row])] for row in wrong[:_WRONG]],
-                [_mistake(held_out, int(row)) for row in wrong[:_WRONG]],
-                frames.mask,
-            ),
-            "The held-out shots with the largest errors, with true and predicted labels",
-            "The wrongly labelled shots whose cross-entropy is highest, the worst first.",
-        )
-    return drawn
-
-
-def _brightest(
-    frames: Frames, sets: list[tuple[NDArray[np.uint8], NDArray[np.int64]]], classes: tuple[str, ...]
-) -> list[int]:
-    """The brightest shot of each of the most frequent combinations of labels that show a particle."""
-    with_particle = [members for row, members in sets if not row[classes.index("Empty")]]
-    good = np.ones(frames.shape[1:], bool) if frames.mask is None else frames.mask
-    return [
-        max((int(index) for index in members), key=lambda index: float(frames[index][good].sum()))
-        for members in with_particle[:_VIEWS]
-    ]
-
-
-def _mistake(held_out: _HeldOut, row: int) -> str:
-    lines = [f"shot {held_out.indices[row]}"]
-    for word, labels in (("true", held_out.labels), ("predicted", held_out.predicted)):
-        text = f"{word}: {figures.label_text(labels[row], held_out.classes)}"
-        lines += textwrap.wrap(text, 34, subsequent_indent="  ")
-    return "\n".join(lines)
-
-
-def _summary(page: report.Report, plan: _Plan, trained: TrainResult, held_out: _HeldOut) -> dict[str, Any]:
+def _summary(page: report.Report, plan: _Plan, trained: TrainResult, held_out: HeldOut) -> dict[str, Any]:
     """Every number of the report, JSON-serialisable."""
     classes = page.classes
     return {
@@ -554,7 +401,7 @@ def _summary(page: report.Report, plan: _Plan, trained: TrainResult, held_out: _
                 "true": figures.label_text(held_out.labels[row], classes),
                 "predicted": figures.label_text(held_out.predicted[row], classes),
             }
-            for row in held_out.wrong()[:_WRONG]
+            for row in held_out.wrong()[:MOST_WRONG]
         ],
         "history": [dataclasses.asdict(record) for record in trained.history],
     }
@@ -576,19 +423,12 @@ def _next_steps(folder: Path) -> list[str]:
     ]
 
 
-def _labels(frames: Frames) -> NDArray[np.uint8]:
-    """The labels of the shots, which the simulation always writes."""
-    if frames.labels is None:
-        raise ValueError(f"{frames.paths[0]}: has no labels, so it is not the file that the quickstart simulated")
-    return frames.labels
-
-
 def _content_sha256(frames: Frames) -> str:
     """SHA-256 of all frames and labels, not of the file, which also holds the time it was made at."""
     digest = hashlib.sha256()
     for start in range(0, len(frames), 64):
         digest.update(np.ascontiguousarray(frames[start : start + 64]).data)
-    digest.update(np.ascontiguousarray(_labels(frames)).data)
+    digest.update(np.ascontiguousarray(simulated_labels(frames)).data)
     return digest.hexdigest()
 
 
