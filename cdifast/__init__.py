@@ -2,7 +2,8 @@
 
 Importing the package loads the compiled operators (:mod:`cdifast.ops`) and needs only torch. Everything else is
 imported when it is first used: :mod:`cdifast.nn`, :mod:`cdifast.data`, :mod:`cdifast.simulate`,
-:mod:`cdifast.train`, :mod:`cdifast.evaluate`, :mod:`cdifast.jobs`, :mod:`cdifast.reference`.
+:mod:`cdifast.train`, :mod:`cdifast.evaluate`, :mod:`cdifast.jobs`, :mod:`cdifast.report`,
+:mod:`cdifast.quickstart`, :mod:`cdifast.reference`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MINIMUM_TORCH = (2, 10)
-_LAZY_MODULES = frozenset({"data", "evaluate", "jobs", "nn", "reference", "simulate", "train"})
+_LAZY_MODULES = frozenset({"data", "evaluate", "jobs", "nn", "quickstart", "reference", "report", "simulate", "train"})
 
 
 def _load_extension() -> None:

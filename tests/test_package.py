@@ -28,7 +28,10 @@ def test_import_costs_less_than_300_ms_beyond_torch() -> None:
     assert min(float(python(code)) for _ in range(3)) < 0.3
 
 
-@pytest.mark.parametrize("module", ["data", "evaluate", "jobs", "nn", "reference", "simulate", "train", "cli"])
+@pytest.mark.parametrize(
+    "module",
+    ["cli", "data", "doctor", "evaluate", "jobs", "nn", "quickstart", "reference", "report", "simulate", "train"],
+)
 def test_imports_without_the_extras(module: str) -> None:
     block = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS!r}))"
     python(f"{block}; import cdifast.{module}; import cdifast; cdifast.ops.log_activation")
