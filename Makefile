@@ -6,7 +6,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 # The torch that is installed and built with. Any torch >= 2.10 runs the binary; this one is pinned so that a build
-# takes what was tested, and no other.
+# takes what was tested, and no other. On Linux, pip's default is the CUDA build, several GB with its libraries; with
+# PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU builds, pip takes the CPU build of the same release.
 TORCH  ?= torch==2.13.0
 OUT    ?= quickstart
 

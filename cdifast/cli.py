@@ -16,7 +16,25 @@ if TYPE_CHECKING:
     from cdifast.data import Frames
 
 # What a user can mend gets one line; anything else is a bug and keeps its traceback.
-_MENDABLE = (ValueError, TypeError, OSError, ImportError, RuntimeError, IndexError, FloatingPointError)
+_MENDABLE = (
+    ValueError,
+    TypeError,
+    OSError,
+    ImportError,
+    RuntimeError,
+    IndexError,
+    FloatingPointError,
+    MemoryError,
+    OverflowError,
+)
+# The package speaks of Python arguments; here they are options.
+_OPTIONS = {
+    "overwrite=True": "--overwrite",
+    "dataset=": "--dataset ",
+    "mask=": "--mask ",
+    "labels=": "--labels ",
+    "resume it, overwrite it": "resume it (--resume), overwrite it (--overwrite)",
+}
 
 
 class _Commands(typer.core.TyperGroup):
@@ -34,8 +52,10 @@ class _Commands(typer.core.TyperGroup):
         except _MENDABLE as error:
             if os.environ.get("CDIFAST_TRACEBACK"):
                 raise
-            # The package speaks of Python arguments; here they are options.
-            _say(f"error: {error}".replace("overwrite=True", "--overwrite").replace("mask=", "--mask"))
+            text = str(error) or type(error).__name__
+            for argument, option in _OPTIONS.items():
+                text = text.replace(argument, option)
+            _say(f"error: {text}")
             raise typer.Exit(1) from None
 
 
@@ -79,6 +99,24 @@ def _frames(files: list[str], dataset: str | None, mask: str | None, labels: str
 
     with open_frames(files, dataset=dataset, mask=mask, labels=labels) as frames:
         yield frames
+
+
+def _device(name: str) -> str:
+    """A device that can be used; refused before any work is done for it."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device: found {name!r}; expected cpu, cuda or cuda:N") from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            from cdifast.doctor import cuda
+
+            raise ValueError(f"--device {name}: there is no CUDA here: {cuda().found.removeprefix('no: ')}")
+        if device.index is not None and device.index >= torch.cuda.device_count():
+            raise ValueError(f"--device {name}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
+    return name
 
 
 def _table(rows: dict[str, str], title: str | None = None) -> None:
@@ -236,7 +274,17 @@ def train(
     from cdifast.data.prepare import InputPreparation, prepare_frames
     from cdifast.jobs.progress import progress_bar
     from cdifast.train import TrainConfig, train_classifier
+    from cdifast.train.classify import held_by_a_run, refusal
 
+    device = _device(device)
+    if resume and overwrite:
+        raise ValueError("--resume and --overwrite: expected one of them, not both")
+    held = held_by_a_run(output)
+    if held and not (resume or overwrite):
+        raise FileExistsError(refusal(held[0]))
+    # Interrupted before its first checkpoint, a run begins anew.
+    if not held:
+        resume = False
     config = dataclasses.replace(
         TrainConfig(depth=depth, width=width, batch_size=batch_size, learning_rate=learning_rate, seed=seed).scaled(
             epochs
@@ -293,6 +341,7 @@ def predict(
     from cdifast.data.hdf5 import import_h5py
     from cdifast.jobs import write_predictions
 
+    device = _device(device)
     if weights.is_dir():
         weights = weights / "weights.safetensors"
     with _frames(files, dataset, mask) as frames:
@@ -345,6 +394,9 @@ def doctor() -> None:
 
 def _save(figure: Any, path: Path) -> None:
     from cdifast._atomic import whole_file
+
+    if path.exists() and path.suffix.lower() != ".png":
+        raise FileExistsError(f"{path}: exists already and is no .png file; choose another name for the figure")
 
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -44,7 +44,7 @@ def examine() -> list[Check]:
         Check("torch", f"{torch.__version__} (needs {info['minimum_torch']} or newer)"),
         Check("CPU kernels", f"{', '.join(info['cpu_capabilities'])}; in use: {_C.cpu_capability()}{_override()}"),
         Check("threads", f"{torch.get_num_threads()} of {os.cpu_count()} processors"),
-        _cuda(),
+        cuda(),
     ]
     checks.extend(_optional(package, purpose) for package, purpose in OPTIONAL.items())
     checks.extend(_operators())
@@ -56,7 +56,7 @@ def _override() -> str:
     return f" (CDIFAST_CPU_CAPABILITY={asked})" if asked else ""
 
 
-def _cuda() -> Check:
+def cuda() -> Check:
     """Whether operators run on a GPU here; if not, the first reason that stands in the way."""
     info = _C.build_info()
     if info["cuda"] is None:

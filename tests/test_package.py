@@ -71,6 +71,8 @@ def test_binary_names_no_path_and_no_symbol_of_a_particular_torch() -> None:
     assert "RPATH" not in dynamic
     assert "RUNPATH" not in dynamic
     assert "libcudart" not in dynamic
+    site = str(Path(torch.__file__).parents[1])
+    assert site.encode() not in Path(_C.__file__).read_bytes()
 
 
 needs_cuda_build = pytest.mark.skipif(_C.build_info()["cuda"] is None, reason="built without CUDA kernels")

@@ -44,22 +44,24 @@ def scale_triangles(maps: Tensor, scaling: Scaling = "minmax") -> Tensor:
         raise ValueError(f'scale_triangles: scaling must be "none", "log" or "minmax", got {scaling!r}')
     if scaling == "none" or maps.numel() == 0:
         return maps
+    # Half precision cannot hold the range of a map before it is scaled.
+    values = maps.to(torch.promote_types(maps.dtype, torch.float32))
     lower = torch.ones(maps.shape[-2:], dtype=torch.bool, device=maps.device).tril()
-    scaled = torch.zeros_like(maps)
-    for triangle in (lower, ~lower):
-        if not bool(triangle.any()):
-            continue  # a 1 x 1 map has no upper triangle
-        if scaling == "log":
-            nonzero = torch.where(triangle & (maps != 0), maps.abs(), torch.nan)
-            size = nonzero.flatten(-2).nanmedian(dim=-1).values[..., None, None].nan_to_num(1.0)
-            values = maps.sign() * torch.log1p(maps.abs() / size)
-        else:
-            values = maps
-        low = torch.where(triangle, values, torch.inf).amin((-2, -1), keepdim=True)
-        high = torch.where(triangle, values, -torch.inf).amax((-2, -1), keepdim=True)
-        span = torch.where(high > low, high - low, 1)
-        scaled = torch.where(triangle, (values - low) / span, scaled)
-    return scaled
+    scaled = _scaled_triangle(values, lower, scaling)
+    if maps.shape[-1] > 1:  # a 1 x 1 map has no upper triangle
+        scaled = torch.where(lower, scaled, _scaled_triangle(values, ~lower, scaling))
+    return scaled.to(maps.dtype)
+
+
+def _scaled_triangle(maps: Tensor, triangle: Tensor, scaling: Scaling) -> Tensor:
+    """Maps scaled by the values of one triangle; what stands outside it means nothing."""
+    if scaling == "log":
+        nonzero = torch.where(triangle & (maps != 0), maps.abs(), torch.nan)
+        size = nonzero.flatten(-2).nanmedian(dim=-1).values[..., None, None].nan_to_num(1.0)
+        maps = maps.sign() * torch.log1p(maps.abs() / size)
+    low = torch.where(triangle, maps, torch.inf).amin((-2, -1), keepdim=True)
+    high = torch.where(triangle, maps, -torch.inf).amax((-2, -1), keepdim=True)
+    return (maps - low) / torch.where(high > low, high - low, 1)
 
 
 class CorrelationMap(nn.Module):

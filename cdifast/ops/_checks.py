@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any
 
 import torch
@@ -22,12 +23,19 @@ def check_tensor(op: str, name: str, value: Any, dtypes: tuple[torch.dtype, ...]
         raise TypeError(f"{op}: {name} has dtype {str(value.dtype).removeprefix('torch.')}; expected {expected}")
 
 
-def check_size(op: str, name: str, value: Any) -> None:
-    """Refuse a size that is not a whole number of at least 1 (symbolic sizes of torch.compile pass)."""
-    if isinstance(value, bool) or not isinstance(value, int | torch.SymInt):
-        raise TypeError(f"{op}: {name} must be an int, got {type(value).__name__}")
+def check_size(op: str, name: str, value: Any) -> int:
+    """A size as an int; refuses what is not a whole number of at least 1 (symbolic sizes of torch.compile pass)."""
+    if not isinstance(value, torch.SymInt):
+        try:
+            size = operator.index(value)
+        except TypeError:
+            size = None
+        if size is None or isinstance(value, bool):
+            raise TypeError(f"{op}: {name} must be an int, got {type(value).__name__}")
+        value = size
     if value < 1:
         raise ValueError(f"{op}: {name} must be at least 1, got {value}")
+    return value
 
 
 @functools.cache

@@ -131,7 +131,7 @@ def correlation_map(
     if unwrapped.dim() < 2:
         raise ValueError(f"{op}: unwrapped must have shape (..., n_radial, n_angular), got {tuple(unwrapped.shape)}")
     *batch, n_radial, n_angular = unwrapped.shape
-    check_size(op, "order", order)
+    order = check_size(op, "order", order)
     if order > n_angular // 2:
         raise ValueError(f"{op}: order must be at most n_angular // 2 = {n_angular // 2}, got {order}")
     if part not in ("real", "abs"):
@@ -176,16 +176,18 @@ def _weights(weight: Tensor | None, unwrapped: Tensor) -> Tensor | None:
     check_tensor("correlation_map", "weight", weight, FLOATING)
     if weight.requires_grad:
         raise ValueError("correlation_map: weight is a constant of the map and gets no gradient; pass weight.detach()")
-    if weight.shape not in (unwrapped.shape[-2:], unwrapped.shape):
+    # Shapes of equal rank only: comparing others would tie torch.export to one batch size.
+    shared = weight.dim() == 2
+    if weight.shape != (unwrapped.shape[-2:] if shared else unwrapped.shape):
         raise ValueError(
             f"correlation_map: weight must have shape {tuple(unwrapped.shape[-2:])} or {tuple(unwrapped.shape)}, "
             f"got {tuple(weight.shape)}"
         )
     weight = weight.to(unwrapped.device, _compute_dtype(unwrapped))
     # An expanded weight, as polar_resample returns it for a shared mask, is one set of weights and not N.
-    if weight.dim() > 2 and weight.numel() > 0 and all(stride == 0 for stride in weight.stride()[:-2]):
-        weight = weight[(0,) * (weight.dim() - 2)]
-    return weight.reshape(-1, *weight.shape[-2:])
+    if not shared and all(stride == 0 for stride in weight.stride()[:-2]) and all(n > 0 for n in weight.shape[:-2]):
+        weight, shared = weight[(0,) * (weight.dim() - 2)], True
+    return weight[None] if shared else weight.reshape(math.prod(weight.shape[:-2]), *weight.shape[-2:])
 
 
 # --- shapes and dtypes, for torch.compile and torch.export
@@ -218,6 +220,12 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    # Autograd may run inside the caller's autocast, which would take the products to half precision.
+    with torch.autocast(grad.device.type, enabled=False):
+        return _gradient(ctx, grad), *(None,) * 6
+
+
+def _gradient(ctx: Any, grad: Tensor) -> Tensor:
     r"""Reverse of csrc/common/correlation_math.h, in its symbols.
 
     With ``L`` the lower triangle of the gradient over D and ``U`` the strict upper one,
@@ -226,6 +234,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     unwrapped, weight = ctx.saved_tensors
     dtype = _compute_dtype(unwrapped)
     n_angular = unwrapped.shape[2]
+    needed = (ctx.min_weight - 1e-5) * n_angular  # needed_weight of the same header
     values, grad = unwrapped.to(dtype), grad.to(dtype)
     if weight is None:
         w = values.new_ones((1, 1, n_angular))
@@ -235,13 +244,13 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         w = weight
         values = torch.where(w > 0, values, 0)
         pairs = w @ w.mT
-        enough = (pairs > 0) & (pairs >= ctx.min_weight * n_angular)
+        enough = (pairs > 0) & (pairs >= needed)
         pair = torch.where(enough, pairs, 1)
     total = w.sum(-1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
     mean = (w * values).sum(-1, keepdim=True) / total
     centred = values - mean
 
-    usable = (total > 0) & (total >= ctx.min_weight * n_angular)
+    usable = (total > 0) & (total >= needed)
     scale = deviation = None
     if ctx.normalize == 1:
         usable = usable & (mean != 0)
@@ -289,7 +298,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     to_values = to_values + to_mean * w / total
     if weight is not None:
         to_values = torch.where(w > 0, to_values, 0)
-    return to_values.to(unwrapped.dtype), *(None,) * 6
+    return to_values.to(unwrapped.dtype)
 
 
 torch.library.register_autograd("cdifast::correlation_map", _backward, setup_context=_setup)

@@ -135,8 +135,8 @@ def polar_resample(
     check_tensor(op, "images", images, IMAGE_DTYPES)
     if images.dim() < 2:
         raise ValueError(f"{op}: images must have shape (..., height, width), got {tuple(images.shape)}")
-    check_size(op, "n_radial", n_radial)
-    check_size(op, "n_angular", n_angular)
+    n_radial = check_size(op, "n_radial", n_radial)
+    n_angular = check_size(op, "n_angular", n_angular)
     if interpolation not in ("bilinear", "nearest"):
         raise ValueError(f'{op}: interpolation must be "bilinear" or "nearest", got {interpolation!r}')
     *batch, height, width = images.shape
@@ -181,17 +181,19 @@ def _centers(center: Sequence[float] | Tensor | None, images: Tensor) -> Tensor:
     if center is None:
         center = ((height - 1) / 2, (width - 1) / 2)
     if not isinstance(center, Tensor):
-        if len(center) != 2:
-            raise ValueError(f"polar_resample: center must be (y, x), got {center!r}")
-        center = torch.tensor([float(center[0]), float(center[1])], dtype=torch.float64, device=images.device)
-    if center.shape == (2,):
-        return center.to(images.device, torch.float64).reshape(1, 2)
-    if center.shape == (*batch, 2):
-        return center.to(images.device, torch.float64).reshape(-1, 2)
-    raise ValueError(
-        f"polar_resample: center must have shape (2,) or {(*batch, 2)} for images of shape {tuple(images.shape)}, "
-        f"got {tuple(center.shape)}"
-    )
+        try:
+            y, x = (float(value) for value in center)
+        except (TypeError, ValueError):
+            raise ValueError(f"polar_resample: center must be (y, x) or a tensor, got {center!r}") from None
+        center = torch.tensor([y, x], dtype=torch.float64, device=images.device)
+    # Shapes of equal rank only: comparing others would tie torch.export to one batch size.
+    shared = center.dim() == 1
+    if center.shape != ((2,) if shared else (*batch, 2)):
+        raise ValueError(
+            f"polar_resample: center must have shape (2,) or {(*batch, 2)} for images of shape {tuple(images.shape)}, "
+            f"got {tuple(center.shape)}"
+        )
+    return center.to(images.device, torch.float64).reshape(1 if shared else math.prod(batch), 2)
 
 
 def _good_pixels(mask: Tensor | None, images: Tensor) -> Tensor | None:
@@ -199,12 +201,13 @@ def _good_pixels(mask: Tensor | None, images: Tensor) -> Tensor | None:
     if mask is None:
         return None
     check_tensor("polar_resample", "mask (True = good pixel)", mask, (torch.bool,))
-    height, width = images.shape[-2:]
-    if mask.shape in ((height, width), images.shape):
-        return mask.to(images.device).reshape(-1, height, width)
-    raise ValueError(
-        f"polar_resample: mask must have shape {(height, width)} or {tuple(images.shape)}, got {tuple(mask.shape)}"
-    )
+    *batch, height, width = images.shape
+    shared = mask.dim() == 2
+    if mask.shape != ((height, width) if shared else images.shape):
+        raise ValueError(
+            f"polar_resample: mask must have shape {(height, width)} or {tuple(images.shape)}, got {tuple(mask.shape)}"
+        )
+    return mask.to(images.device).reshape(1 if shared else math.prod(batch), height, width)
 
 
 # --- shapes and dtypes, for torch.compile and torch.export
@@ -337,9 +340,10 @@ for _device in ("cpu", "cuda"):
 # --- vmap: the mapped dimension becomes part of the batch
 
 
-def _merge(tensor: Tensor, dim: int | None, batch: int) -> Tensor:
-    """(N, ...) with or without the mapped dimension -> (batch N, ...)."""
-    return batch_first(tensor, dim, batch).flatten(0, 1)
+def _merge(tensor: Tensor, dim: int | None, batch: int) -> tuple[Tensor, int]:
+    """(N, ...) with or without the mapped dimension -> (batch N, ...), and N."""
+    tensor = batch_first(tensor, dim, batch)
+    return tensor.flatten(0, 1), tensor.shape[1]
 
 
 def _merge_geometry(tensor: Tensor | None, dim: int | None, batch: int, count: int) -> Tensor | None:
@@ -355,8 +359,7 @@ def _(
     info: Any, in_dims: tuple[Any, ...], images: Tensor, center: Tensor, good: Tensor | None, *args: Any
 ) -> tuple[Tensor, int]:
     batch = info.batch_size
-    merged = _merge(images, in_dims[0], batch)
-    count = merged.shape[0] // batch
+    merged, count = _merge(images, in_dims[0], batch)
     center_ = _merge_geometry(center, in_dims[1], batch, count)
     good_ = _merge_geometry(good, in_dims[2], batch, count)
     return torch.ops.cdifast.polar_resample(merged, center_, good_, *args).unflatten(0, (batch, count)), 0
@@ -378,8 +381,7 @@ def _(
     info: Any, in_dims: tuple[Any, ...], grad: Tensor, center: Tensor, good: Tensor | None, *args: Any
 ) -> tuple[Tensor, int]:
     batch = info.batch_size
-    merged = _merge(grad, in_dims[0], batch)
-    count = merged.shape[0] // batch
+    merged, count = _merge(grad, in_dims[0], batch)
     center_ = _merge_geometry(center, in_dims[1], batch, count)
     good_ = _merge_geometry(good, in_dims[2], batch, count)
     return torch.ops.cdifast.polar_resample_backward(merged, center_, good_, *args).unflatten(0, (batch, count)), 0
@@ -396,9 +398,8 @@ def _(
     *args: Any,
 ) -> tuple[Tensor, int]:
     batch = info.batch_size
-    grad_ = _merge(grad, in_dims[0], batch)
-    images_ = _merge(images, in_dims[1], batch)
-    count = images_.shape[0] // batch
+    grad_, count = _merge(grad, in_dims[0], batch)
+    images_, _ = _merge(images, in_dims[1], batch)
     centers = batch_first(center, in_dims[2], batch)
     shared = centers.shape[1] == 1
     good_ = _merge_geometry(good, in_dims[3], batch, count)

@@ -26,7 +26,15 @@ def log_activation(x: Tensor, alpha: float | Tensor = 0.2) -> Tensor:
     """
     if isinstance(alpha, Tensor):
         alpha = alpha.reshape(())
-    # Each branch is evaluated where it is not used too; a NaN there would poison the gradient.
-    positive = torch.log1p(math.e * torch.where(x < 0, 0, x))
-    negative = -torch.log1p(-math.e * torch.where(x < 0, x, 0))
-    return alpha * torch.where(x < 0, negative, positive)
+    return alpha * torch.where(x < 0, -_positive(torch.where(x < 0, -x, 0)), _positive(torch.where(x < 0, 0, x)))
+
+
+def _positive(x: Tensor) -> Tensor:
+    """For x >= 0: the second form below 1, without cancellation, and the first above, without overflow.
+
+    Each branch is evaluated where it is not used too; its argument is replaced there, so that no NaN or infinity gets
+    into the gradient.
+    """
+    below = torch.log1p(math.e * torch.where(x < 1, x, 1))
+    above = torch.log(torch.where(x < 1, 1, x) + 1 / math.e) + 1
+    return torch.where(x < 1, below, above)

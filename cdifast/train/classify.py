@@ -190,6 +190,17 @@ def train_classifier(
     )
 
 
+def held_by_a_run(output: str | Path) -> list[Path]:
+    """Files of a training run that a folder holds already, checkpoint first; empty: it is free."""
+    candidates = [Path(output) / name for name in (CHECKPOINT, WEIGHTS, BEST_WEIGHTS, *HISTORY)]
+    return [path for path in candidates if path.exists()]
+
+
+def refusal(found: Path) -> str:
+    """What to say of a folder that holds a run."""
+    return f"{found}: the folder holds a training run; resume it, overwrite it or choose another folder"
+
+
 class _Run:
     """A run in progress: the network, its optimizer and the position."""
 
@@ -241,12 +252,9 @@ class _Run:
                 data_sha256=self.data_sha256,
             )
             return
-        old = [self.output / name for name in (CHECKPOINT, WEIGHTS, BEST_WEIGHTS, *HISTORY)]
-        found = [path for path in old if path.exists()]
+        found = held_by_a_run(self.output)
         if found and not overwrite:
-            raise FileExistsError(
-                f"{found[0]}: the folder holds a training run; resume it, overwrite it or choose another folder"
-            )
+            raise FileExistsError(refusal(found[0]))
         for path in found:
             path.unlink()
         write_text_whole(self.output / CONFIG, self.config.to_json())

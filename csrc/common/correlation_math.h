@@ -17,6 +17,12 @@ namespace cdifast {
 
 enum class Normalize : int64_t { none = 0, mean = 1, pearson = 2 };
 
+// Least weight of a ring or a pair of rings, in angles. The slack keeps weights meant to lie on the threshold on its
+// valid side, whatever the last digit of their sum; cdifast/ops/correlation.py has the same rule for the backward pass.
+CDIFAST_HD double needed_weight(double min_weight, int64_t n_angular) {
+  return (min_weight - 1e-5) * static_cast<double>(n_angular);
+}
+
 struct RingStatistics {
   double offset;  // b
   double scale;   // a, 0 where the normalisation is undefined

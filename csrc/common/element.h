@@ -39,41 +39,59 @@ CDIFAST_HD compute_t<T> load_element(const T& value) {
   return static_cast<compute_t<T>>(value);
 }
 
+CDIFAST_HD uint32_t bits_of(float value) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+CDIFAST_HD float float_of(uint32_t bits) {
+  float value;
+  __builtin_memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
 CDIFAST_HD float load_element(const Half& value) {
 #if defined(__CUDACC__)
   return __half2float(__ushort_as_half(value.bits));
 #else
-  _Float16 half;
-  __builtin_memcpy(&half, &value.bits, sizeof half);
-  return static_cast<float>(half);
+  // Exponent and mantissa at their places in a float, whose exponent counts from another zero: 2^112 makes up for it,
+  // for subnormal numbers too. Infinity and NaN take the largest exponent.
+  const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
+  const uint32_t magnitude = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
+  const uint32_t finite = bits_of(float_of(magnitude) * 0x1p112f);
+  return float_of(sign | (magnitude >= 0x0f800000u ? magnitude | 0x7f800000u : finite));
 #endif
 }
 
-CDIFAST_HD float load_element(const BFloat16& value) {
-  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
-  float result;
-  __builtin_memcpy(&result, &bits, sizeof result);
-  return result;
-}
+CDIFAST_HD float load_element(const BFloat16& value) { return float_of(static_cast<uint32_t>(value.bits) << 16); }
 
 template <typename T>
 CDIFAST_HD void store_element(T& target, compute_t<T> value) {
   target = static_cast<T>(value);
 }
 
+// Round to nearest even, as torch does. A NaN keeps a set mantissa bit so that it cannot turn into an infinity.
 CDIFAST_HD void store_element(Half& target, float value) {
 #if defined(__CUDACC__)
   target.bits = __half_as_ushort(__float2half_rn(value));
 #else
-  const _Float16 half = static_cast<_Float16>(value);
-  __builtin_memcpy(&target.bits, &half, sizeof half);
+  const uint32_t bits = bits_of(value);
+  const uint32_t sign = (bits >> 16) & 0x8000u;
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  // From 2^-14 on: drop 13 bits with rounding, and count the exponent from the other zero.
+  const uint32_t normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;
+  // Below: 1/2 has its last bit where a subnormal half has its own, so that the addition does the rounding.
+  const uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - 0x3f000000u;
+  uint32_t half = magnitude < 0x38800000u ? subnormal : normal;
+  half = magnitude >= 0x477ff000u ? 0x7c00u : half;  // 65520 and more round to infinity
+  half = magnitude > 0x7f800000u ? 0x7e00u : half;
+  target.bits = static_cast<uint16_t>(sign | half);
 #endif
 }
 
-// Round to nearest even; a NaN keeps a set mantissa bit so that it cannot turn into an infinity.
 CDIFAST_HD void store_element(BFloat16& target, float value) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &value, sizeof bits);
+  const uint32_t bits = bits_of(value);
   const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
   target.bits = static_cast<uint16_t>(is_nan ? ((bits >> 16) | 0x40u) : rounded);

@@ -15,11 +15,13 @@ struct LogActivationConstants;
 template <>
 struct LogActivationConstants<float> {
   static constexpr float e = 2.7182818284590452f;
+  static constexpr float large = 1e30f;
   static constexpr float inverse_e = 0.36787944117144232f;
 };
 template <>
 struct LogActivationConstants<double> {
   static constexpr double e = 2.7182818284590452;
+  static constexpr double large = 1e300;
   static constexpr double inverse_e = 0.36787944117144232;
 };
 
@@ -92,9 +94,13 @@ CDIFAST_HD float with_sign_of(float magnitude, float x) { return __builtin_copys
 CDIFAST_HD double with_sign_of(double magnitude, double x) { return __builtin_copysign(magnitude, x); }
 
 // sign(x) log1p(e |x|): the activation for alpha = 1, and the derivative with respect to alpha.
+// e |x| of a very large x is infinite though the result is not: there x is taken 2^8 times smaller, and log 2^8 added.
 template <typename C>
 CDIFAST_HD C log_activation_unit(C x) {
-  return with_sign_of(log1p_nonnegative(LogActivationConstants<C>::e * absolute(x)), x);
+  const C magnitude = absolute(x);
+  const bool large = magnitude > LogActivationConstants<C>::large;
+  const C scaled = LogActivationConstants<C>::e * (large ? magnitude * C(0.00390625) : magnitude);
+  return with_sign_of(log1p_nonnegative(scaled) + (large ? C(5.5451774444795625) : C(0)), x);
 }
 
 template <typename C>

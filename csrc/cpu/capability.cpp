@@ -17,7 +17,6 @@ bool supported([[maybe_unused]] Capability wanted) {
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && supported(Capability::avx2);
     case Capability::avx2:
-      // Every processor with AVX2 and FMA also has the half-precision conversions of F16C.
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     default:
       return true;

@@ -64,9 +64,8 @@ Tensor correlation_map(const Tensor& unwrapped_, const std::optional<Tensor>& we
         torch::stable::to(*weight_, dtype == DType::f64 ? ScalarType::Double : ScalarType::Float));
   }
 
-  const CorrelationProblem problem{n_radial, n_angular,
-                                   modulus,  static_cast<Normalize>(normalize),
-                                   fill,     min_weight * static_cast<double>(n_angular)};
+  const CorrelationProblem problem{
+      n_radial, n_angular, modulus, static_cast<Normalize>(normalize), fill, needed_weight(min_weight, n_angular)};
   Tensor out = torch::stable::new_empty(unwrapped, {count, n_radial, n_radial});
   const auto& kernels = selected_correlation_kernels();
   dispatch_floating(dtype, [&](auto tag) {
@@ -119,7 +118,7 @@ Tensor correlation_weight(const Tensor& weight_, double min_weight) {
         for (int64_t j = 0; j < n_radial; ++j) {
           const int64_t cell = (n * n_radial + i) * n_radial + j;
           const C cell_weight = j <= i ? pairs[cell] : std::min(ring[i], ring[j]);
-          const bool enough = cell_weight >= static_cast<C>(min_weight * static_cast<double>(n_angular));
+          const bool enough = cell_weight >= static_cast<C>(needed_weight(min_weight, n_angular));
           target[cell] = enough ? cell_weight / static_cast<C>(n_angular) : C{0};
         }
       }

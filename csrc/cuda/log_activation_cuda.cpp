@@ -13,6 +13,13 @@ namespace {
 
 using torch::stable::accelerator::DeviceGuard;
 
+// An alpha on the GPU in the type that the kernels read; it must outlive the launch.
+Tensor readable_alpha(const Tensor& alpha) {
+  const DType dtype = floating_dtype(alpha, "log_activation", "alpha");
+  const bool half = dtype == DType::f16 || dtype == DType::bf16;
+  return half && !alpha.is_cpu() ? torch::stable::to(alpha, ScalarType::Float) : alpha;
+}
+
 AlphaArgument alpha_argument(const Tensor& alpha, const Tensor& x) {
   STD_TORCH_CHECK(alpha.numel() == 1, "log_activation: alpha has ", alpha.numel(), " elements; expected 1");
   AlphaArgument argument{0.0, nullptr, DType::f64};
@@ -26,8 +33,6 @@ AlphaArgument alpha_argument(const Tensor& alpha, const Tensor& x) {
                     "log_activation: alpha is on another device than x");
     argument.device = alpha.const_data_ptr();
     argument.device_dtype = floating_dtype(alpha, "log_activation", "alpha");
-    STD_TORCH_CHECK(argument.device_dtype == DType::f32 || argument.device_dtype == DType::f64,
-                    "log_activation: an alpha on the GPU must be float32 or float64");
   }
   return argument;
 }
@@ -41,29 +46,32 @@ void check_gradient(const Tensor& grad, const Tensor& x) {
 
 Tensor forward(const Tensor& x, const Tensor& alpha) {
   const DeviceGuard guard(x.get_device_index());
+  const Tensor alpha_ = readable_alpha(alpha);
   const DType dtype = floating_dtype(x, "log_activation", "x");
   Tensor y = torch::stable::empty_like(x);
   const Tensor source = laid_out_like(x, y);
   check_launch(log_activation_forward(dtype, source.const_data_ptr(), y.mutable_data_ptr(), x.numel(),
-                                      alpha_argument(alpha, x), current_stream(x.get_device_index())));
+                                      alpha_argument(alpha_, x), current_stream(x.get_device_index())));
   return y;
 }
 
 Tensor backward(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
   const DeviceGuard guard(x.get_device_index());
+  const Tensor alpha_ = readable_alpha(alpha);
   check_gradient(grad, x);
   const DType dtype = floating_dtype(x, "log_activation_backward", "x");
   Tensor grad_x = torch::stable::empty_like(x);
   const Tensor gradient = laid_out_like(grad, grad_x);
   const Tensor source = laid_out_like(x, grad_x);
   check_launch(log_activation_backward(dtype, gradient.const_data_ptr(), source.const_data_ptr(),
-                                       grad_x.mutable_data_ptr(), x.numel(), alpha_argument(alpha, x),
+                                       grad_x.mutable_data_ptr(), x.numel(), alpha_argument(alpha_, x),
                                        current_stream(x.get_device_index())));
   return grad_x;
 }
 
 std::tuple<Tensor, Tensor> backward_alpha(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
   const DeviceGuard guard(x.get_device_index());
+  const Tensor alpha_ = readable_alpha(alpha);
   check_gradient(grad, x);
   const DType dtype = floating_dtype(x, "log_activation_backward_alpha", "x");
   Tensor grad_x = torch::stable::empty_like(x);
@@ -77,7 +85,7 @@ std::tuple<Tensor, Tensor> backward_alpha(const Tensor& grad, const Tensor& x, c
   check_launch(log_activation_backward_alpha(
       dtype, gradient.const_data_ptr(), source.const_data_ptr(), grad_x.mutable_data_ptr(), total.mutable_data_ptr(),
       alpha_dtype == DType::f64 ? DType::f64 : DType::f32, workspace.mutable_data_ptr<double>(), x.numel(),
-      alpha_argument(alpha, x), current_stream(x.get_device_index())));
+      alpha_argument(alpha_, x), current_stream(x.get_device_index())));
   Tensor grad_alpha = torch::stable::empty_like(alpha);
   torch::stable::copy_(grad_alpha, torch::stable::reshape(total, alpha.sizes()));
   return {grad_x, grad_alpha};

@@ -53,3 +53,26 @@ def test_constant_and_tiny_maps_scale_without_nan() -> None:
     assert torch.equal(nn.scale_triangles(torch.ones(1, 1), "log"), torch.zeros(1, 1))
     with pytest.raises(ValueError, match=r"shape \(..., n, n\)"):
         nn.scale_triangles(torch.ones(3, 4))
+
+
+@pytest.mark.parametrize("scaling", ["none", "log", "minmax"])
+def test_layers_compile_without_a_graph_break_and_export(scaling: str) -> None:
+    torch._dynamo.reset()
+    model = torch.nn.Sequential(
+        nn.LogActivation(),
+        nn.PolarResample(10, 32),
+        nn.CorrelationMap(order=4, scaling=scaling),  # type: ignore[arg-type]
+    )
+    images = torch.rand(3, 1, 20, 20)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(images), model(images), rtol=1e-5, atol=1e-6)
+    exported = torch.export.export(model, (images,)).module()
+    torch.testing.assert_close(exported(images), model(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scaling", ["log", "minmax"])
+def test_large_maps_in_half_precision_scale_like_those_in_float32(scaling: str) -> None:
+    maps = torch.rand(2, 6, 6).half() * 60000
+    found = nn.scale_triangles(maps, scaling)  # type: ignore[arg-type]
+    assert found.dtype == torch.float16
+    torch.testing.assert_close(found, nn.scale_triangles(maps.float(), scaling).half())  # type: ignore[arg-type]

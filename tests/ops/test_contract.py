@@ -94,6 +94,32 @@ def test_autocast_computes_in_float32(case: Case) -> None:
 
 
 @every_case
+def test_a_backward_pass_inside_autocast_stays_in_float32(case: Case) -> None:
+    first, *rest = case.inputs()
+    gradients = []
+    for enabled in (False, True):
+        inputs = (first.float().requires_grad_(), *rest)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            case.operator(*inputs).sum().backward()
+        gradients.append(inputs[0].grad)
+    assert torch.equal(gradients[0], gradients[1])
+
+
+@every_case
+def test_export_with_any_batch_size(case: Case) -> None:
+    class Model(torch.nn.Module):
+        def forward(self, *inputs: Tensor) -> Tensor:
+            return case.operator(*inputs)
+
+    first, *rest = case.inputs()
+    batch = torch.export.Dim("batch", min=2, max=64)
+    shapes = tuple({0: batch} if t.dim() and t.shape[0] == first.shape[0] else None for t in (first, *rest))
+    exported = torch.export.export(Model(), (first, *rest), dynamic_shapes=(shapes,)).module()
+    double = [torch.cat([t, t]) if t.dim() and t.shape[0] == first.shape[0] else t for t in (first, *rest)]
+    assert torch.equal(exported(*double), case.operator(*double))
+
+
+@every_case
 def test_vmap_equals_a_loop(case: Case) -> None:
     inputs = case.inputs()
     # Mapped over a new last dimension of the first input, and over every other input's batch too where it has one.
@@ -101,6 +127,8 @@ def test_vmap_equals_a_loop(case: Case) -> None:
     found = torch.func.vmap(case.operator, in_dims=(-1, *[None] * (len(inputs) - 1)), out_dims=1)(stacked, *inputs[1:])
     expected = torch.stack([case.operator(inputs[0] * s, *inputs[1:]) for s in (1.0, 0.5)], dim=1)
     assert torch.equal(found, expected)
+    nothing = torch.func.vmap(case.operator, in_dims=(-1, *[None] * (len(inputs) - 1)))(stacked[..., :0], *inputs[1:])
+    assert nothing.shape == (0, *case.operator(*inputs).shape)
     if len(inputs) > 1:
         others = [torch.stack([t, t * 0.97]) for t in inputs[1:]]
         found = torch.func.vmap(case.operator, in_dims=(None, *[0] * len(others)))(inputs[0], *others)
@@ -245,6 +273,10 @@ def test_cuda_equals_the_float64_reference(case: Case) -> None:
         expected = case.reference(inputs[0].double(), *inputs[1:])
         found = case.operator(*(t.cuda() for t in inputs))
         assert relative_error(found.cpu(), expected) < TOLERANCE.get(dtype, 2e-6), dtype
+        if "learnable" in case.name:  # alpha too comes in every dtype, on either device
+            for alpha in (inputs[1].to(dtype), inputs[1].to(dtype).cuda()):
+                found = case.operator(inputs[0].cuda(), alpha)
+                assert relative_error(found.cpu(), expected) < 2 * TOLERANCE[dtype], (dtype, alpha.device)
     ours, theirs = tuple(t.cuda().requires_grad_() for t in case.inputs()), tracked(case.inputs())
     out = case.operator(*ours)
     cotangent = torch.rand_like(out)

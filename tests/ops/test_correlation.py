@@ -195,3 +195,26 @@ def test_wrong_arguments_are_named(arguments: dict[str, object], error: type[Exc
     call: dict[str, object] = {"unwrapped": torch.ones(4, 16), "order": 2} | arguments
     with pytest.raises(error, match=message):
         ops.correlation_map(**call)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_map_weight_and_gradient_agree_on_what_is_enough_weight(dtype: torch.dtype) -> None:
+    for n_angular in (16, 30, 64, 100, 224):
+        for min_weight in (0.05, 0.15, 0.3, 0.45, 0.7):
+            # Rings of exactly the least weight, by a constant: their pairs have less, but for a least weight of 1.
+            weight = torch.full((3, n_angular), min_weight, dtype=dtype)
+            rings = torch.rand(3, n_angular, dtype=dtype).requires_grad_()
+            maps, cells = ops.correlation_map(
+                rings, order=2, weight=weight, fill=-9.0, min_weight=min_weight, return_weight=True
+            )
+            upper = torch.ones(3, 3, dtype=torch.bool).triu(1)
+            assert torch.all(maps[upper] != -9.0)
+            assert torch.all(cells[upper] > 0)
+            (gradient,) = torch.autograd.grad(maps[upper].sum(), rings)
+            assert gradient.abs().max() > 0
+            assert torch.all(maps[~upper] == -9.0)
+            assert torch.all(cells[~upper] == 0)
+
+
+def test_maps_without_a_radius_are_empty() -> None:
+    assert ops.correlation_map(torch.rand(2, 0, 64), weight=torch.rand(0, 64)).shape == (2, 0, 0)

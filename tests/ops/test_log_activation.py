@@ -110,3 +110,23 @@ def test_a_number_as_alpha_stays_on_the_cpu_whatever_the_default_device() -> Non
     with torch.device("meta"):
         found = ops.log_activation(x, 0.4)
     assert torch.equal(found, ops.log_activation(x, 0.4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_every_half_number_is_computed_in_float32_and_rounded_as_torch_rounds(dtype: torch.dtype) -> None:
+    x = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype)
+    for alpha in (0.2, 1e-4, 3e4):  # among them results that are subnormal, and infinite, as halves
+        found = ops.log_activation(x, alpha)
+        expected = ops.log_activation(x.float(), alpha).to(dtype)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+        assert torch.equal(found.isnan(), x.isnan())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_largest_numbers_give_finite_results(dtype: torch.dtype) -> None:
+    largest = torch.finfo(dtype).max
+    x = torch.tensor([largest, -largest, largest / 2, 1e30, 1.01e30], dtype=dtype)
+    expected = x.double().sign() * (x.double().abs().log() + 1)
+    error = (ops.log_activation(x, 1.0).double() / expected - 1).abs().max()
+    assert float(error) < 2 * torch.finfo(dtype).eps
+    assert torch.isfinite(reference.log_activation(x)).all()

@@ -195,6 +195,7 @@ def test_default_radius_is_the_largest_circle_inside() -> None:
         ({"n_radial": 0}, ValueError, "n_radial must be at least 1, got 0"),
         ({"n_angular": 2.0}, TypeError, "n_angular must be an int, got float"),
         ({"center": (1.0, 2.0, 3.0)}, ValueError, r"center must be \(y, x\)"),
+        ({"center": np.zeros((2, 2))}, ValueError, r"center must be \(y, x\) or a tensor"),
         ({"center": torch.zeros(4, 2)}, ValueError, r"center must have shape \(2,\) or \(3, 2\)"),
         ({"mask": torch.ones(8, 9, dtype=torch.bool)}, ValueError, r"mask must have shape \(8, 8\) or \(3, 8, 8\)"),
         ({"mask": torch.ones(8, 8)}, TypeError, r"mask \(True = good pixel\) has dtype float32; expected bool"),
@@ -238,3 +239,9 @@ def test_seven_published_helium_pairs(shared_data: Path) -> None:
         mirrored = published[n].flip(0)
         assert correlation(ours[n][seen[n]], mirrored[seen[n]]) < correlation(ours[n][seen[n]], published[n][seen[n]])
         assert correlation(ours[n][seen[n]], published[n].T[seen[n]]) < 0.5
+
+
+def test_numpy_integers_and_arrays_serve_as_sizes_and_centre() -> None:
+    image = torch.rand(9, 9)
+    found = ops.polar_resample(image, np.int64(3), np.int32(8), center=np.array([4.0, 4.0]))  # type: ignore[call-overload]
+    assert torch.equal(found, ops.polar_resample(image, 3, 8))
