@@ -61,6 +61,21 @@ inline bool same_sizes(const Tensor& a, const Tensor& b) {
   return true;
 }
 
+inline void check_gradient(const Tensor& grad, const Tensor& x, const char* op) {
+  STD_TORCH_CHECK(same_sizes(grad, x), op, ": grad and x differ in shape");
+  STD_TORCH_CHECK(grad.scalar_type() == x.scalar_type(), op, ": grad and x differ in dtype");
+}
+
+// The value of a CPU tensor of one floating element.
+inline double scalar_value(const Tensor& tensor, const char* op, const char* argument) {
+  double value = 0.0;
+  dispatch_floating(floating_dtype(tensor, op, argument), [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    value = load_element(*static_cast<const T*>(tensor.const_data_ptr()));
+  });
+  return value;
+}
+
 inline bool same_layout(const Tensor& a, const Tensor& b) {
   for (int64_t d = 0; d < a.dim(); ++d) {
     // The stride of an axis of length 1 says nothing about where elements lie.

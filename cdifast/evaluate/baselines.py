@@ -6,6 +6,7 @@ table. They ignore the inputs but for their number.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sized
 from typing import Protocol, Self
 
@@ -27,7 +28,7 @@ class Baseline(Protocol):
         ...
 
 
-class _ConstantBaseline:
+class _ConstantBaseline(ABC):
     """Predicts one row of labels for every image."""
 
     name: str
@@ -61,8 +62,9 @@ class _ConstantBaseline:
             raise RuntimeError(f"{self.name}: predict was called before fit")
         return np.tile(self._row, (len(inputs), 1))
 
+    @abstractmethod
     def _choose_row(self, labels: NDArray[np.generic]) -> NDArray[np.generic]:
-        raise NotImplementedError
+        """The labels to give every image."""
 
 
 class AllNegative(_ConstantBaseline):

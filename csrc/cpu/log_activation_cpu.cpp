@@ -16,12 +16,7 @@ constexpr int64_t kBlock = int64_t{1} << 15;
 double alpha_value(const Tensor& alpha) {
   STD_TORCH_CHECK(alpha.numel() == 1, "log_activation: alpha has ", alpha.numel(), " elements; expected 1");
   STD_TORCH_CHECK(alpha.is_cpu(), "log_activation: alpha is on another device than x, which is on the CPU");
-  double value = 0.0;
-  dispatch_floating(floating_dtype(alpha, "log_activation", "alpha"), [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    value = load_element(*static_cast<const T*>(alpha.const_data_ptr()));
-  });
-  return value;
+  return scalar_value(alpha, "log_activation", "alpha");
 }
 
 const char* at(const Tensor& tensor, int64_t element) {
@@ -30,11 +25,6 @@ const char* at(const Tensor& tensor, int64_t element) {
 
 char* mutable_at(const Tensor& tensor, int64_t element) {
   return static_cast<char*>(tensor.mutable_data_ptr()) + element * tensor.element_size();
-}
-
-void check_gradient(const Tensor& grad, const Tensor& x) {
-  STD_TORCH_CHECK(same_sizes(grad, x), "log_activation_backward: grad and x differ in shape");
-  STD_TORCH_CHECK(grad.scalar_type() == x.scalar_type(), "log_activation_backward: grad and x differ in dtype");
 }
 
 // Calls f(block, first element, number of elements) for every block of kBlock elements.
@@ -62,7 +52,7 @@ Tensor forward(const Tensor& x, const Tensor& alpha) {
 }
 
 Tensor backward(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
-  check_gradient(grad, x);
+  check_gradient(grad, x, "log_activation_backward");
   const DType dtype = floating_dtype(x, "log_activation_backward", "x");
   const double a = alpha_value(alpha);
   Tensor grad_x = torch::stable::empty_like(x);
@@ -76,7 +66,7 @@ Tensor backward(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
 }
 
 std::tuple<Tensor, Tensor> backward_alpha(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
-  check_gradient(grad, x);
+  check_gradient(grad, x, "log_activation_backward");
   const DType dtype = floating_dtype(x, "log_activation_backward_alpha", "x");
   const double a = alpha_value(alpha);
   Tensor grad_x = torch::stable::empty_like(x);

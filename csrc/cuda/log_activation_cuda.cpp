@@ -24,10 +24,7 @@ AlphaArgument alpha_argument(const Tensor& alpha, const Tensor& x) {
   STD_TORCH_CHECK(alpha.numel() == 1, "log_activation: alpha has ", alpha.numel(), " elements; expected 1");
   AlphaArgument argument{0.0, nullptr, DType::f64};
   if (alpha.is_cpu()) {
-    dispatch_floating(floating_dtype(alpha, "log_activation", "alpha"), [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      argument.value = load_element(*static_cast<const T*>(alpha.const_data_ptr()));
-    });
+    argument.value = scalar_value(alpha, "log_activation", "alpha");
   } else {
     STD_TORCH_CHECK(alpha.get_device_index() == x.get_device_index(),
                     "log_activation: alpha is on another device than x");
@@ -38,11 +35,6 @@ AlphaArgument alpha_argument(const Tensor& alpha, const Tensor& x) {
 }
 
 void check_launch(int error) { STD_TORCH_CHECK(error == 0, "log_activation: CUDA error: ", error_text(error)); }
-
-void check_gradient(const Tensor& grad, const Tensor& x) {
-  STD_TORCH_CHECK(same_sizes(grad, x), "log_activation_backward: grad and x differ in shape");
-  STD_TORCH_CHECK(grad.scalar_type() == x.scalar_type(), "log_activation_backward: grad and x differ in dtype");
-}
 
 Tensor forward(const Tensor& x, const Tensor& alpha) {
   const DeviceGuard guard(x.get_device_index());
@@ -58,7 +50,7 @@ Tensor forward(const Tensor& x, const Tensor& alpha) {
 Tensor backward(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
   const DeviceGuard guard(x.get_device_index());
   const Tensor alpha_ = readable_alpha(alpha);
-  check_gradient(grad, x);
+  check_gradient(grad, x, "log_activation_backward");
   const DType dtype = floating_dtype(x, "log_activation_backward", "x");
   Tensor grad_x = torch::stable::empty_like(x);
   const Tensor gradient = laid_out_like(grad, grad_x);
@@ -72,7 +64,7 @@ Tensor backward(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
 std::tuple<Tensor, Tensor> backward_alpha(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
   const DeviceGuard guard(x.get_device_index());
   const Tensor alpha_ = readable_alpha(alpha);
-  check_gradient(grad, x);
+  check_gradient(grad, x, "log_activation_backward");
   const DType dtype = floating_dtype(x, "log_activation_backward_alpha", "x");
   Tensor grad_x = torch::stable::empty_like(x);
   const Tensor gradient = laid_out_like(grad, grad_x);
