@@ -65,7 +65,7 @@ def hdf5_faults(path: Path, dataset: str | None = None) -> Iterator[None]:
         raise
     except BlockingIOError as error:
         raise FrameError(
-            f"locked by another process that is writing it ({error})", path=path, dataset=dataset
+            f"in use by another process that is writing it ({error})", path=path, dataset=dataset
         ) from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
