@@ -80,7 +80,8 @@ class CxiSource(Hdf5Source):
             stored = named_dataset(file, self.path, LABELS)
             place = f"{self.path}, data set '{LABELS}'"
             if "classes" in stored.attrs:
-                check_class_names([str(name) for name in stored.attrs["classes"]], place=place)
+                names = np.atleast_1d(stored.attrs["classes"])
+                check_class_names([_text(name) for name in names.tolist()], place=place)
             check_labels_shape(stored.shape or (), stored.dtype, self.shape[0], place=place)
             return check_labels(stored[()], self.shape[0], place=place)
 
@@ -97,8 +98,7 @@ class CxiSource(Hdf5Source):
                     path=self.path,
                     dataset=ENERGY,
                 )
-            units: Any = stored.attrs.get("units", "J")
-            units = units.decode() if isinstance(units, bytes) else str(units)
+            units = _text(stored.attrs.get("units", "J"))
             if units not in _JOULES:
                 raise FrameError(
                     f"found units '{units}'; expected one of {', '.join(_JOULES)}",
@@ -107,3 +107,8 @@ class CxiSource(Hdf5Source):
                 )
             values = np.asarray(stored[()], dtype=np.float64) * _JOULES[units]
             return np.broadcast_to(values.reshape(-1) if values.ndim else values, (count,))
+
+
+def _text(value: Any) -> str:
+    """An HDF5 string of either kind, fixed-length (bytes) or variable-length, as text."""
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)

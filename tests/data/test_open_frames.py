@@ -385,6 +385,21 @@ def test_labels_and_energy(tmp_path: Path) -> None:
     assert open_frames(write_cxi(tmp_path / "c.cxi", stack())).energy is None
 
 
+@pytest.mark.parametrize("kind", ["S", "vlen bytes", "vlen text", "object"])
+def test_class_names_in_every_kind_of_hdf5_string(tmp_path: Path, kind: str) -> None:
+    labels = some_labels()
+    path = write_cxi(tmp_path / "a.cxi", stack(), labels=labels)
+    names: object = {
+        "S": np.array(CLASSES, dtype="S"),
+        "vlen bytes": np.array([name.encode() for name in CLASSES], dtype=h5py.string_dtype("ascii")),
+        "vlen text": np.array(CLASSES, dtype=h5py.string_dtype("utf-8")),
+        "object": list(CLASSES),
+    }[kind]
+    with h5py.File(path, "r+") as file:
+        file["/entry_1/labels/data"].attrs["classes"] = names
+    np.testing.assert_array_equal(open_frames(path).labels, labels)
+
+
 def test_energy_units_are_heeded(tmp_path: Path) -> None:
     path = write_cxi(tmp_path / "a.cxi", stack(), energy=1.0)
     with h5py.File(path, "r+") as file:
