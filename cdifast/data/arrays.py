@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .class_labels import check_labels
-from .errors import FrameError, describe
+from .errors import FrameError, describe_all
 from .masks import good_pixels
 from .source import FrameSource
 
@@ -109,7 +109,7 @@ class NpzSource(FrameSource):
         if not (_starts_with(path, b"PK\x03\x04") or _starts_with(path, b"PK\x05\x06")):
             return None
         arrays = npz_arrays(path)
-        listing = ", ".join(f"{name} {describe(*value)}" for name, value in arrays.items()) or "no array"
+        listing = describe_all(arrays) or "no array"
         if dataset is not None:
             if dataset not in arrays:
                 raise FrameError(f"is not in the file, which holds {listing}", path=path, dataset=dataset)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arrays import MASK_NAMES, load_npz_array, npz_arrays
 from .class_labels import check_labels
-from .errors import FrameError, describe
+from .errors import FrameError, describe_all
 from .hdf5 import hdf5_faults, import_h5py, is_hdf5, list_datasets, named_dataset
 from .masks import good_pixels
 
@@ -86,7 +86,8 @@ def _load(source: str | os.PathLike[str], names: tuple[str, ...], what: str) -> 
             return np.asarray(named_dataset(file, path, name)[()]), name, f"{path}, data set '{name}'"
     arrays = npz_arrays(path)
     if wanted and wanted not in arrays:
-        raise FrameError(f"is not in the file, which holds {', '.join(arrays) or 'nothing'}", path=path, dataset=wanted)
+        listing = describe_all(arrays) or "no array"
+        raise FrameError(f"is not in the file, which holds {listing}", path=path, dataset=wanted)
     name = wanted or _choose(arrays, [n for n in names if n in arrays], path, what)
     return load_npz_array(path, name), name, f"{path}, array '{name}'"
 
@@ -98,5 +99,5 @@ def _choose(arrays: dict[str, tuple[tuple[int, ...], Any]], named: list[str], pa
     flat = [name for name, (shape, _) in arrays.items() if len(shape) == 2]
     if len(flat) == 1:
         return flat[0]
-    listing = ", ".join(f"{name} {describe(*value)}" for name, value in arrays.items()) or "no array"
+    listing = describe_all(arrays) or "no array"
     raise FrameError(f"which array is the {what}? Write '{path}:name'; the file holds {listing}", path=path)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FrameError, describe
+from .errors import FrameError, describe_all
 from .source import FrameSource
 
 PROVENANCE: Final = "/cdifast"
@@ -21,6 +21,9 @@ PROVENANCE: Final = "/cdifast"
 
 ROWS_DONE: Final = f"{PROVENANCE}/rows_done"
 """How many rows of a file that `cdifast.data.RowFile` writes are there; all of them once it is finished."""
+
+ROWS_DECLARED: Final = "rows"
+"""Attribute of `ROWS_DONE`: how many rows the finished file has."""
 
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
@@ -103,8 +106,7 @@ def named_dataset(file: Any, path: Path, name: str) -> Any:
     if isinstance(item, h5py.Dataset):
         return item
     there = list_datasets(file)
-    listing = ", ".join(f"{key} {describe(*value)}" for key, value in list(there.items())[:20]) or "no data set"
-    more = f" and {len(there) - 20} more" if len(there) > 20 else ""
+    listing = describe_all(there) or "no data set"
     close = difflib.get_close_matches("/" + name.strip("/"), there, n=1, cutoff=0.5)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     if isinstance(item, h5py.Group):
@@ -113,7 +115,7 @@ def named_dataset(file: Any, path: Path, name: str) -> Any:
         problem = "is a link that leads nowhere"
     else:
         problem = "is not in the file"
-    raise FrameError(f"{problem}.{hint} The file holds {listing}{more}", path=path, dataset=name)
+    raise FrameError(f"{problem}.{hint} The file holds {listing}", path=path, dataset=name)
 
 
 def check_filters(dataset: Any, path: Path) -> None:
@@ -149,9 +151,9 @@ def check_written(dataset: Any, path: Path) -> None:
         if dataset.size and dataset.id.get_storage_size() == 0:
             raise FrameError("was created but never written", path=path, dataset=dataset.name)
         done = dataset.file.get(ROWS_DONE)
-        if done is not None and dataset.ndim and int(done[()]) < dataset.shape[0]:
+        if done is not None and int(done[()]) < (rows := int(done.attrs.get(ROWS_DECLARED, 0))):
             raise FrameError(
-                f"is unfinished: {int(done[()])} of {dataset.shape[0]} rows are written; finish the job that writes it",
+                f"is unfinished: {int(done[()])} of {rows} rows are written; finish the job that writes it",
                 path=path,
                 dataset=dataset.name,
             )
@@ -230,7 +232,7 @@ class Hdf5Source(FrameSource):
                     "holds no numeric data set of two or three dimensions; expected frames (N, H, W)",
                     path=path,
                 )
-            listing = ", ".join(f"{name} {describe(*numeric[name])}" for name in chosen)
+            listing = describe_all({name: numeric[name] for name in chosen})
             raise FrameError(f"several data sets can be the frames: name one with dataset=: {listing}", path=path)
 
     def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:

@@ -42,13 +42,15 @@ from numpy.typing import ArrayLike, DTypeLike
 from cdifast import __version__
 
 from .errors import FrameError, describe
-from .hdf5 import PROVENANCE, ROWS_DONE, hdf5_faults, import_h5py
+from .hdf5 import PROVENANCE, ROWS_DECLARED, ROWS_DONE, hdf5_faults, import_h5py
 
 Compression = Literal["gzip", "bitshuffle-lz4"]
 
 # A chunk is one row, as readers of random rows want it; rows smaller than this share one.
 _CHUNK_BYTES: Final = 1 << 16
 _COPY_BYTES: Final = 1 << 24
+
+_CONSTANTS: Final = "constants"
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,13 @@ class RowFile:
     As a context manager it keeps ``<path>.partial`` when left by an exception, or before `finish`: the next
     `open_or_resume` with the same fingerprint goes on from there.
 
+    Attributes
+    ----------
+    path, partial : Path
+        The final name, and the name until `finish`.
+    begun : bool
+        Whether this call made the partial file; False where it goes on with one.
+
     Examples
     --------
     >>> columns = [RowDataset("maps", (64, 64), "float32", path="/maps/data", attrs={"units": "counts^2"})]
@@ -133,9 +142,12 @@ class RowFile:
     ...     file.finish()
     """
 
-    def __init__(self, path: Path, layout: _Layout, file: Any, *, overwrite: bool, sync_seconds: float) -> None:
+    def __init__(
+        self, path: Path, layout: _Layout, file: Any, *, begun: bool, overwrite: bool, sync_seconds: float
+    ) -> None:
         self.path = path
         self.partial = partial_path(path)
+        self.begun = begun
         self._layout = layout
         self._file = file
         self._overwrite = overwrite
@@ -222,7 +234,7 @@ class RowFile:
                 if in_use or (resume and not overwrite):
                     remedy = "wait for it" if in_use else "remove it or pass overwrite=True to start afresh"
                     raise FrameError(f"{error}; {remedy}") from error
-        if file is None or differences or not resume:
+        if begun := file is None or bool(differences) or not resume:
             # Another job's file stays open, hence locked, until the new one is in its place.
             with contextlib.closing(file) if file is not None else contextlib.nullcontext():
                 if there and resume and not overwrite:
@@ -233,7 +245,7 @@ class RowFile:
                     )
                 layout.create(partial, replace=there)
             file, _ = _open_partial(partial)
-        return cls(final, layout, file, overwrite=overwrite, sync_seconds=sync_seconds)
+        return cls(final, layout, file, begun=begun, overwrite=overwrite, sync_seconds=sync_seconds)
 
     @property
     def done(self) -> int:
@@ -418,7 +430,7 @@ class _Layout:
             "cdifast version": __version__,
             "rows": self.rows,
             **{f"data set {d.place}": d.declaration for d in self.datasets},
-            "constants": digest.hexdigest()[:16],
+            _CONSTANTS: digest.hexdigest()[:16],
         }
         identity: dict[str, Any] = json.loads(json.dumps({**own, **self.fingerprint}))
         return identity
@@ -426,11 +438,12 @@ class _Layout:
     def differences(self, there: Mapping[str, Any]) -> list[str]:
         """What a partial file was begun with (its identity) that is not so now, in words."""
         now = self.identity()
-        return [
-            f"{key}: {there.get(key)!r} there, {now.get(key)!r} now"
-            for key in dict.fromkeys([*there, *now])
-            if there.get(key) != now.get(key)
-        ]
+        differing = [key for key in dict.fromkeys([*there, *now]) if there.get(key) != now.get(key)]
+        # A digest tells people nothing, and the setting that changed the constants is often in the list itself.
+        told = [f"{key}: {there.get(key)!r} there, {now.get(key)!r} now" for key in differing if key != _CONSTANTS]
+        if differing and not told:
+            return ["its constants, such as mask or geometry, have other values"]
+        return told
 
     def create(self, partial: Path, *, replace: bool) -> None:
         """Make the partial file, whole and with all its room before it has its name."""
@@ -472,7 +485,9 @@ class _Layout:
         provenance.attrs["command"] = shlex.join(sys.argv)
         provenance.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         provenance.attrs["fingerprint"] = json.dumps(self.identity())
-        file.create_dataset(ROWS_DONE, shape=(), dtype="int64", dcpl=_allocated_at_once(h5py))[()] = 0
+        done = file.create_dataset(ROWS_DONE, shape=(), dtype="int64", dcpl=_allocated_at_once(h5py))
+        done[()] = 0
+        done.attrs[ROWS_DECLARED] = self.rows
         for dataset in self.datasets:
             options: dict[str, Any] = {"dcpl": _allocated_at_once(h5py)}
             if packed and dataset.compression is not None:

@@ -131,6 +131,24 @@ def test_ambiguous_or_no_dataset(tmp_path: Path) -> None:
         open_frames(hdf5(tmp_path / "b.h5", x=np.arange(3)))
 
 
+def test_files_of_many_arrays_are_listed_in_part(tmp_path: Path) -> None:
+    """As in CXIDB's entry-per-shot files: a message of hundreds of paths helps nobody."""
+    many = {f"entry_{i:03}": FRAMES[:1, :2, :2] for i in range(300)}
+    np.savez(tmp_path / "a.npz", **many)
+    path = hdf5(tmp_path / "a.h5", **many)
+    for problem, call in [
+        (FrameError, lambda: open_frames(path)),
+        (FrameError, lambda: open_frames(path, dataset="entry_x")),
+        (FrameError, lambda: open_frames(tmp_path / "a.npz")),
+        (FrameError, lambda: open_frames(tmp_path / "a.npz", dataset="entry_x")),
+        (FrameError, lambda: open_frames(path, dataset="entry_000", mask=path)),
+        (FrameError, lambda: open_frames(path, dataset="entry_000", mask=f"{tmp_path / 'a.npz'}:entry_x")),
+    ]:
+        with pytest.raises(problem, match=says("entry_019 (1, 2, 2) uint16 and 280 more")) as caught:
+            call()
+        assert "entry_020" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("array", "what"),
     [

@@ -336,7 +336,14 @@ def test_room_is_reserved_at_the_start(tmp_path: Path, monkeypatch: pytest.Monke
         ({"fingerprint": {**FINGERPRINT, "n_radial": 7}}, "n_radial: 6 there, 7 now"),
         ({"fingerprint": {**FINGERPRINT, "mask": "ab"}}, "mask: None there, 'ab' now"),
         ({"fingerprint": {"n_radial": 6, "range": [0.0, 1.5]}}, "source: 'run7.cxi' there, None now"),
-        ({"constants": {"/result/radius": np.arange(1.0, 7.0)}}, "constants: "),
+        (
+            {"constants": {"/result/radius": np.arange(1.0, 7.0)}},
+            "constants, such as mask or geometry, have other values",
+        ),
+        (
+            {"constants": {"/result/radius": np.arange(1.0, 7.0)}, "fingerprint": {**FINGERPRINT, "n_radial": 7}},
+            "another job: n_radial: 6 there, 7 now. To start",
+        ),
         ({"compression": "gzip"}, " raw' there, "),
     ],
 )
@@ -387,6 +394,21 @@ def test_partial_file_is_not_read_as_frames(tmp_path: Path) -> None:
         write_rows(file, 7)
     with pytest.raises(FrameError, match=r"a\.h5\.partial, data set '/result/maps': is unfinished: 7 of 20 rows"):
         open_frames(tmp_path / "a.h5.partial")
+
+
+def test_finished_file_is_whole_whatever_the_length_of_its_constants(tmp_path: Path) -> None:
+    """The rows done count rows: a weight matrix longer than the stack is no sign of a file cut short."""
+    weight = np.random.default_rng(5).random((ROWS + 8, ROWS + 8))
+    with begin(tmp_path / "a.h5", constants={"/result/weight": weight}) as file:
+        write_rows(file, 7)
+        file.sync()
+    for name in ("/result/weight", "/result/maps"):
+        with pytest.raises(FrameError, match=rf"'{name}': is unfinished: 7 of 20 rows"):
+            open_frames(tmp_path / "a.h5.partial", dataset=name)
+    with begin(tmp_path / "a.h5", constants={"/result/weight": weight}) as file:
+        write_rows(file)
+        file.finish()
+    np.testing.assert_array_equal(open_frames(tmp_path / "a.h5", dataset="/result/weight")[0], weight)
 
 
 def test_finish_wants_all_rows(tmp_path: Path) -> None:
