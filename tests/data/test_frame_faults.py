@@ -86,6 +86,42 @@ def test_file_gone_or_changed_after_opening(tmp_path: Path, cxi: Path) -> None:
         opened[0]
 
 
+def test_npy_that_shrinks_while_it_is_open(tmp_path: Path) -> None:
+    """In a process of its own, because a map of the file would kill it with SIGBUS."""
+    path = tmp_path / "a.npy"
+    frames = np.random.default_rng(2).integers(0, 999, size=(100, 64, 48)).astype(np.uint16)
+    np.save(path, frames)
+    code = """
+import os, sys
+from cdifast.data import open_frames
+frames = open_frames(sys.argv[1])
+frames[:2]
+os.truncate(sys.argv[1], 60 * 64 * 48 * 2)
+frames[10:12]
+frames[50:70]
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    # The header takes a little of the room that 60 frames would have had.
+    assert re.search(r"FrameError: .*a\.npy, data set 'array', frame 59: .*ends \d+ bytes too early", last), last
+
+
+def test_npy_replaced_by_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, FRAMES)
+    opened = open_frames(path)
+    np.save(path, FRAMES[:, :8])
+    with pytest.raises(FrameError, match=says(path, "changed since it was opened", "(10, 16, 12)", "(10, 8, 12)")):
+        opened[0]
+
+
 # --- which data set ---
 
 
