@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .class_labels import check_labels
 from .errors import FrameError, describe, describe_all
-from .masks import good_pixels
+from .masks import PixelMask, good_pixels
 from .source import FrameSource
 
 FRAME_NAMES: Final = ("frames", "images", "data")
@@ -200,15 +200,15 @@ class NpzSource(FrameSource):
         """Free the decoded array."""
         self._array = None
 
-    def read_mask(self) -> tuple[NDArray[np.bool_], str] | None:
+    def read_mask(self) -> PixelMask | None:
         """The array called ``bad_pixels``, ``good`` or ``mask``."""
         arrays = npz_arrays(self.path)
         for name in MASK_NAMES:
             if name in arrays:
                 mask = load_npz_array(self.path, name)
                 place = f"{self.path}, array '{name}'"
-                good, rule = good_pixels(mask, self.shape[1:], name=name, place=place)
-                return good, f"mask from array '{name}' ({rule})"
+                found = good_pixels(mask, self.shape[1:], name=name, place=place)
+                return found._replace(why=f"mask from array '{name}' ({found.why})")
         return None
 
     def read_labels(self) -> NDArray[np.uint8] | None:

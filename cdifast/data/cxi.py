@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from .class_labels import check_class_names, check_labels, check_labels_shape
 from .errors import FrameError
 from .hdf5 import Hdf5Source, hdf5_faults, import_h5py, is_hdf5, named_dataset
-from .masks import check_mask_shape, good_pixels
+from .masks import PixelMask, check_mask_shape, good_pixels
 
 DATA: Final = "/entry_1/data_1/data"
 MASK: Final = "/entry_1/data_1/mask"
@@ -59,7 +59,7 @@ class CxiSource(Hdf5Source):
                     return cls(path, item, "the place of frames in a CXI file")
         return None
 
-    def read_mask(self) -> tuple[NDArray[np.bool_], str] | None:
+    def read_mask(self) -> PixelMask | None:
         """Good pixels from the ``mask`` beside the frames or at the detector."""
         beside = self.dataset.rsplit("/", 1)[0] + "/mask"
         with hdf5_faults(self.path), import_h5py().File(self.path, "r") as file:
@@ -68,8 +68,8 @@ class CxiSource(Hdf5Source):
                     stored = named_dataset(file, self.path, name)
                     place = f"{self.path}, data set '{name}'"
                     check_mask_shape(stored.shape or (), stored.dtype, self.shape[1:], place=place)
-                    good, rule = good_pixels(stored[()], self.shape[1:], place=place)
-                    return good, f"mask from {name} ({rule})"
+                    found = good_pixels(stored[()], self.shape[1:], place=place)
+                    return found._replace(why=f"mask from {name} ({found.why})")
         return None
 
     def read_labels(self) -> NDArray[np.uint8] | None:

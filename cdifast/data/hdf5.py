@@ -158,15 +158,7 @@ def check_written(dataset: Any, path: Path) -> None:
                 dataset=dataset.name,
             )
         return
-    for source in dataset.virtual_sources():
-        # "%b" counts blocks of an unlimited mapping: the first one must be there.
-        file_name, name = source.file_name.replace("%b", "0"), source.dset_name.replace("%b", "0")
-        if file_name == ".":
-            there: Path | None = path
-        else:
-            # HDF5 looks beside the virtual file first, then relative to the working directory.
-            places = (path.parent / file_name, Path(file_name))
-            there = next((place for place in places if place.is_file()), None)
+    for there, file_name, name in _virtual_sources(dataset, path):
         if there is None:
             raise FrameError(
                 f"is virtual and its source file '{file_name}' is missing (HDF5 would read fill values in its place)",
@@ -181,6 +173,27 @@ def check_written(dataset: Any, path: Path) -> None:
                     path=path,
                     dataset=dataset.name,
                 )
+
+
+def source_files(dataset: Any, path: Path) -> tuple[Path, ...]:
+    """All files that hold a data set of the file ``path``, reached by an external link or virtual mappings."""
+    files = [path, Path(os.fsdecode(dataset.file.filename)).absolute()]
+    if dataset.is_virtual:
+        files += [there.absolute() for there, _, _ in _virtual_sources(dataset, path) if there is not None]
+    return tuple(dict.fromkeys(files))
+
+
+def _virtual_sources(dataset: Any, path: Path) -> Iterator[tuple[Path | None, str, str]]:
+    """File (None when missing), file name and data set as stored, of each mapping of a virtual data set."""
+    for source in dataset.virtual_sources():
+        # "%b" counts blocks of an unlimited mapping: the first one must be there.
+        file_name, name = source.file_name.replace("%b", "0"), source.dset_name.replace("%b", "0")
+        if file_name == ".":
+            yield path, file_name, name
+        else:
+            # HDF5 looks beside the virtual file first, then relative to the working directory.
+            places = (path.parent / file_name, Path(file_name))
+            yield next((place for place in places if place.is_file()), None), file_name, name
 
 
 class Hdf5Source(FrameSource):
@@ -204,6 +217,7 @@ class Hdf5Source(FrameSource):
         super().__init__(path, dataset.name, dataset.shape, dataset.dtype, why)
         check_filters(dataset, path)
         check_written(dataset, path)
+        self.files = source_files(dataset, path)
         self._stored_shape: tuple[int, ...] = dataset.shape
         self._dataset: Any = None
         self._process = 0

@@ -214,7 +214,7 @@ class RowFile:
             No rows, or two data sets of one name.
         """
         # The link itself stays; the partial file is made where renaming it to the target is one step.
-        final = Path(os.path.realpath(path) if os.path.islink(path) else path)
+        final = final_path(path)
         import_h5py()
         layout = _Layout(rows, tuple(datasets), attrs or {}, constants or {}, links or {}, fingerprint)
         partial = partial_path(final)
@@ -394,6 +394,11 @@ class RowFile:
             # A full disk fails here a second time; the first error is the one to see.
             with contextlib.suppress(OSError, RuntimeError):
                 self.close()
+
+
+def final_path(path: str | os.PathLike[str]) -> Path:
+    """The file that writing to ``path`` writes: itself, or what it leads to as a symbolic link."""
+    return Path(os.path.realpath(path) if os.path.islink(path) else path)
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:
