@@ -53,8 +53,7 @@ class CxiSource(Hdf5Source):
                 return cls(path, named_dataset(file, path, dataset), "the data set asked for, in a CXI entry")
             for name in (DATA, f"{DETECTOR}/data"):
                 item = file.get(name)
-                # One two-dimensional frame beside a second entry is CXIDB's entry-per-shot layout, not a
-                # stack.
+                # One two-dimensional frame beside a second entry is CXIDB's entry-per-shot layout, not a stack.
                 if isinstance(item, h5py.Dataset) and not (len(item.shape or ()) == 2 and "entry_2" in file):
                     return cls(path, item, "the place of frames in a CXI file")
         return None

@@ -132,8 +132,7 @@ def check_filters(dataset: Any, path: Path) -> None:
         if not h5py.h5z.filter_avail(code):
             raise FrameError(
                 f"compressed with HDF5 filter {code} ({name.decode(errors='replace') or 'unnamed'}), "
-                "which is not available here: pip install 'cdifast[data]' brings hdf5plugin with the "
-                "common ones",
+                "which is not available here: pip install 'cdifast[data]' brings hdf5plugin with the common ones",
                 path=path,
                 dataset=dataset.name,
             )
@@ -168,8 +167,8 @@ def check_written(dataset: Any, path: Path) -> None:
         with hdf5_faults(there, name), h5py.File(there, "r") as file:
             if not isinstance(file.get(name), h5py.Dataset):
                 raise FrameError(
-                    f"is virtual and its source '{there}' has no data set '{name}' (HDF5 would read fill "
-                    "values in its place)",
+                    f"is virtual and its source '{there}' has no data set '{name}' "
+                    "(HDF5 would read fill values in its place)",
                     path=path,
                     dataset=dataset.name,
                 )

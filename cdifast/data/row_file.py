@@ -286,8 +286,7 @@ class RowFile:
             shape, dtype = (count, *expected[name].shape), np.dtype(expected[name].dtype)
             if array.shape != shape or not np.can_cast(array.dtype, dtype, "same_kind"):
                 raise ValueError(
-                    f"{self.partial}, data set '{name}', row {start}: found "
-                    f"{describe(array.shape, array.dtype)}; "
+                    f"{self.partial}, data set '{name}', row {start}: found {describe(array.shape, array.dtype)}; "
                     f"expected {describe(shape, dtype)}"
                 )
         if start + count > self.rows:
