@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .class_labels import check_labels
-from .errors import FrameError, describe
-from .masks import good_pixels
+from .errors import FrameError, describe, describe_all
+from .masks import PixelMask, good_pixels
 from .source import FrameSource
 
 FRAME_NAMES: Final = ("frames", "images", "data")
@@ -47,13 +48,19 @@ def _starts_with(path: Path, signature: bytes) -> bool:
 
 
 class NpySource(FrameSource):
-    """Frames of one ``.npy`` file, mapped into memory: only the frames asked for are read from disk."""
+    """Frames of one ``.npy`` file: only the frames asked for are read from disk.
+
+    They are read, not mapped into memory: a file that shrinks under a map kills the process with SIGBUS, a short
+    read can be reported. An array in Fortran order, whose frames lie scattered over the file, is read whole at the
+    first read and kept until `close`.
+    """
 
     layout: ClassVar[str] = "npy"
 
     def __init__(self, path: Path) -> None:
-        array = _map(path)
-        super().__init__(path, "array", array.shape, array.dtype, "the file's one array")
+        self._header = _npy_header(path)
+        super().__init__(path, "array", self._header.shape, self._header.dtype, "the file's one array")
+        self._descriptor: int | None = None
         self._array: NDArray[Any] | None = None
 
     @classmethod
@@ -66,22 +73,74 @@ class NpySource(FrameSource):
         return cls(path)
 
     def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
-        """Copy from the map, converting the byte order."""
-        if self._array is None:
-            self._array = _map(self.path)
-        out[...] = self._array if self.single else self._array[start:stop]
+        """Read the frames' bytes, converting the byte order."""
+        header = self._header
+        if header.fortran_order:
+            if self._array is None:
+                size = math.prod(header.shape)
+                self._array = self._read(header.offset, np.empty(size, header.dtype)).reshape(header.shape, order="F")
+            out[...] = self._array if self.single else self._array[start:stop]
+            return
+        shape = (stop - start, *self.shape[1:])
+        offset = header.offset + start * math.prod(shape[1:]) * header.dtype.itemsize
+        if out.dtype == header.dtype and out.flags.c_contiguous:
+            self._read(offset, out)
+        else:
+            out[...] = self._read(offset, np.empty(shape, header.dtype))
+
+    def _read(self, offset: int, out: NDArray[Any]) -> NDArray[Any]:
+        """Fill ``out`` from the file; an OSError where that ends too early."""
+        descriptor = self._open()
+        view = out.reshape(-1).view(np.uint8).data  # no copy: `out` is contiguous
+        done = 0
+        while done < len(view):
+            count = os.preadv(descriptor, [view[done:]], offset + done)
+            if count == 0:
+                raise OSError(f"the file ends {len(view) - done} bytes too early: it was cut short after it was opened")
+            done += count
+        return out
+
+    def _open(self) -> int:
+        # Reads name their place in the file, so that processes after a fork can share the descriptor.
+        if self._descriptor is None:
+            if (found := _npy_header(self.path)) != self._header:
+                raise FrameError(
+                    f"changed since it was opened: {describe(self._header.shape, self._header.dtype)} then, "
+                    f"{describe(found.shape, found.dtype)} now",
+                    path=self.path,
+                )
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptor
 
     def close(self) -> None:
-        """Drop the map."""
-        self._array = None
+        """Close the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = self._array = None
+
+    def __del__(self) -> None:
+        # Not there when __init__ has refused the file.
+        if getattr(self, "_descriptor", None) is not None:
+            self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_array": None}
+        return {**self.__dict__, "_descriptor": None, "_array": None}
 
 
-def _map(path: Path) -> NDArray[Any]:
+class _NpyHeader(NamedTuple):
+    """What an ``.npy`` file says about its array, and where its data begin."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    offset: int
+
+
+def _npy_header(path: Path) -> _NpyHeader:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        # NumPy checks the header against the file's size; no byte of the data is touched.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return _NpyHeader(array.shape, array.dtype, not array.flags.c_contiguous, array.offset)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
     except _FAULTS as error:
@@ -109,7 +168,7 @@ class NpzSource(FrameSource):
         if not (_starts_with(path, b"PK\x03\x04") or _starts_with(path, b"PK\x05\x06")):
             return None
         arrays = npz_arrays(path)
-        listing = ", ".join(f"{name} {describe(*value)}" for name, value in arrays.items()) or "no array"
+        listing = describe_all(arrays) or "no array"
         if dataset is not None:
             if dataset not in arrays:
                 raise FrameError(f"is not in the file, which holds {listing}", path=path, dataset=dataset)
@@ -141,15 +200,15 @@ class NpzSource(FrameSource):
         """Free the decoded array."""
         self._array = None
 
-    def read_mask(self) -> tuple[NDArray[np.bool_], str] | None:
+    def read_mask(self) -> PixelMask | None:
         """The array called ``bad_pixels``, ``good`` or ``mask``."""
         arrays = npz_arrays(self.path)
         for name in MASK_NAMES:
             if name in arrays:
                 mask = load_npz_array(self.path, name)
                 place = f"{self.path}, array '{name}'"
-                good, rule = good_pixels(mask, self.shape[1:], name=name, place=place)
-                return good, f"mask from array '{name}' ({rule})"
+                found = good_pixels(mask, self.shape[1:], name=name, place=place)
+                return found._replace(why=f"mask from array '{name}' ({found.why})")
         return None
 
     def read_labels(self) -> NDArray[np.uint8] | None:

@@ -11,15 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arrays import MASK_NAMES, load_npz_array, npz_arrays
 from .class_labels import check_labels
-from .errors import FrameError, describe
+from .errors import FrameError, describe_all
 from .hdf5 import hdf5_faults, import_h5py, is_hdf5, list_datasets, named_dataset
-from .masks import good_pixels
+from .masks import PixelMask, good_pixels
 
 MASK_PATHS = ("entry_1/data_1/mask", "entry_1/instrument_1/detector_1/mask", *MASK_NAMES)
 LABEL_PATHS = ("entry_1/labels/data", "labels")
 
 
-def given_mask(mask: ArrayLike | str | os.PathLike[str], shape: tuple[int, int]) -> tuple[NDArray[np.bool_], str]:
+def given_mask(mask: ArrayLike | str | os.PathLike[str], shape: tuple[int, int]) -> PixelMask:
     """Good pixels from the ``mask`` argument of `open_frames`.
 
     Parameters
@@ -32,9 +32,7 @@ def given_mask(mask: ArrayLike | str | os.PathLike[str], shape: tuple[int, int])
 
     Returns
     -------
-    good : ndarray of bool, (H, W)
-    why : str
-        Where it came from and how it was read.
+    PixelMask
 
     Raises
     ------
@@ -45,8 +43,8 @@ def given_mask(mask: ArrayLike | str | os.PathLike[str], shape: tuple[int, int])
         array, name, place = _load(mask, MASK_PATHS, "mask")
     else:
         array, name, place = np.asarray(mask), "mask", "the mask argument"
-    good, rule = good_pixels(array, shape, name=name, place=place)
-    return good, f"mask from {place} ({rule})"
+    found = good_pixels(array, shape, name=name, place=place)
+    return found._replace(why=f"mask from {place} ({found.why})")
 
 
 def given_labels(labels: ArrayLike | str | os.PathLike[str], count: int) -> tuple[NDArray[np.uint8], str]:
@@ -64,13 +62,23 @@ def given_labels(labels: ArrayLike | str | os.PathLike[str], count: int) -> tupl
     return check_labels(array, count, place=place), f"labels from {place}"
 
 
+def file_beside(source: ArrayLike | str | os.PathLike[str] | None) -> Path | None:
+    """The file that a ``mask`` or ``labels`` argument names; None for an array."""
+    return _split(source)[0] if isinstance(source, str | os.PathLike) else None
+
+
+def _split(source: str | os.PathLike[str]) -> tuple[Path, str]:
+    """The file, and the array's name or nothing, of ``file`` or ``file:array``."""
+    text = os.fspath(source)
+    if not os.path.exists(text) and ":" in text:
+        head, _, wanted = text.rpartition(":")
+        return Path(head), wanted
+    return Path(text), ""
+
+
 def _load(source: str | os.PathLike[str], names: tuple[str, ...], what: str) -> tuple[NDArray[Any], str, str]:
     """The array, its name and what to call it, from ``file`` or ``file:array``."""
-    text = os.fspath(source)
-    path, wanted = Path(text), ""
-    if not path.exists() and ":" in text:
-        head, _, wanted = text.rpartition(":")
-        path = Path(head)
+    path, wanted = _split(source)
     if path.is_dir():
         raise FrameError(f"is a directory; expected a file with the {what}", path=path)
     if not path.exists():
@@ -86,7 +94,8 @@ def _load(source: str | os.PathLike[str], names: tuple[str, ...], what: str) -> 
             return np.asarray(named_dataset(file, path, name)[()]), name, f"{path}, data set '{name}'"
     arrays = npz_arrays(path)
     if wanted and wanted not in arrays:
-        raise FrameError(f"is not in the file, which holds {', '.join(arrays) or 'nothing'}", path=path, dataset=wanted)
+        listing = describe_all(arrays) or "no array"
+        raise FrameError(f"is not in the file, which holds {listing}", path=path, dataset=wanted)
     name = wanted or _choose(arrays, [n for n in names if n in arrays], path, what)
     return load_npz_array(path, name), name, f"{path}, array '{name}'"
 
@@ -98,5 +107,5 @@ def _choose(arrays: dict[str, tuple[tuple[int, ...], Any]], named: list[str], pa
     flat = [name for name, (shape, _) in arrays.items() if len(shape) == 2]
     if len(flat) == 1:
         return flat[0]
-    listing = ", ".join(f"{name} {describe(*value)}" for name, value in arrays.items()) or "no array"
+    listing = describe_all(arrays) or "no array"
     raise FrameError(f"which array is the {what}? Write '{path}:name'; the file holds {listing}", path=path)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from .class_labels import check_class_names, check_labels, check_labels_shape
 from .errors import FrameError
 from .hdf5 import Hdf5Source, hdf5_faults, import_h5py, is_hdf5, named_dataset
-from .masks import check_mask_shape, good_pixels
+from .masks import PixelMask, check_mask_shape, good_pixels
 
 DATA: Final = "/entry_1/data_1/data"
 MASK: Final = "/entry_1/data_1/mask"
@@ -53,13 +53,12 @@ class CxiSource(Hdf5Source):
                 return cls(path, named_dataset(file, path, dataset), "the data set asked for, in a CXI entry")
             for name in (DATA, f"{DETECTOR}/data"):
                 item = file.get(name)
-                # One two-dimensional frame beside a second entry is CXIDB's entry-per-shot layout, not a
-                # stack.
+                # One two-dimensional frame beside a second entry is CXIDB's entry-per-shot layout, not a stack.
                 if isinstance(item, h5py.Dataset) and not (len(item.shape or ()) == 2 and "entry_2" in file):
                     return cls(path, item, "the place of frames in a CXI file")
         return None
 
-    def read_mask(self) -> tuple[NDArray[np.bool_], str] | None:
+    def read_mask(self) -> PixelMask | None:
         """Good pixels from the ``mask`` beside the frames or at the detector."""
         beside = self.dataset.rsplit("/", 1)[0] + "/mask"
         with hdf5_faults(self.path), import_h5py().File(self.path, "r") as file:
@@ -68,8 +67,8 @@ class CxiSource(Hdf5Source):
                     stored = named_dataset(file, self.path, name)
                     place = f"{self.path}, data set '{name}'"
                     check_mask_shape(stored.shape or (), stored.dtype, self.shape[1:], place=place)
-                    good, rule = good_pixels(stored[()], self.shape[1:], place=place)
-                    return good, f"mask from {name} ({rule})"
+                    found = good_pixels(stored[()], self.shape[1:], place=place)
+                    return found._replace(why=f"mask from {name} ({found.why})")
         return None
 
     def read_labels(self) -> NDArray[np.uint8] | None:
@@ -80,7 +79,8 @@ class CxiSource(Hdf5Source):
             stored = named_dataset(file, self.path, LABELS)
             place = f"{self.path}, data set '{LABELS}'"
             if "classes" in stored.attrs:
-                check_class_names([str(name) for name in stored.attrs["classes"]], place=place)
+                names = np.atleast_1d(stored.attrs["classes"])
+                check_class_names([_text(name) for name in names.tolist()], place=place)
             check_labels_shape(stored.shape or (), stored.dtype, self.shape[0], place=place)
             return check_labels(stored[()], self.shape[0], place=place)
 
@@ -97,8 +97,7 @@ class CxiSource(Hdf5Source):
                     path=self.path,
                     dataset=ENERGY,
                 )
-            units: Any = stored.attrs.get("units", "J")
-            units = units.decode() if isinstance(units, bytes) else str(units)
+            units = _text(stored.attrs.get("units", "J"))
             if units not in _JOULES:
                 raise FrameError(
                     f"found units '{units}'; expected one of {', '.join(_JOULES)}",
@@ -107,3 +106,8 @@ class CxiSource(Hdf5Source):
                 )
             values = np.asarray(stored[()], dtype=np.float64) * _JOULES[units]
             return np.broadcast_to(values.reshape(-1) if values.ndim else values, (count,))
+
+
+def _text(value: Any) -> str:
+    """An HDF5 string of either kind, fixed-length (bytes) or variable-length, as text."""
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)

@@ -91,8 +91,8 @@ class CxiWriter:
         native = np.dtype(np.dtype(dtype).newbyteorder("="))
         if len(shape) != 3 or min(shape) < 1 or native.name not in FRAME_TYPES:
             raise FrameError(
-                f"found frames {describe(tuple(shape), np.dtype(dtype))}; expected a stack (N, H, W) of "
-                f"at least one frame, of {', '.join(FRAME_TYPES)}",
+                f"found frames {describe(tuple(shape), np.dtype(dtype))}; expected a stack (N, H, W) of at least one "
+                f"frame, of {', '.join(FRAME_TYPES)}",
                 path=path,
             )
         constants: dict[str, ArrayLike] = {"/cxi_version": CXI_VERSION}

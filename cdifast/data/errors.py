@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike, fspath
 
 
@@ -46,3 +47,9 @@ class FrameError(ValueError):
 def describe(shape: tuple[int, ...], dtype: object) -> str:
     """``"(10, 64, 64) uint16"``: a shape and type as every message prints them."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''}) {dtype}"
+
+
+def describe_all(arrays: Mapping[str, tuple[tuple[int, ...], object]], limit: int = 20) -> str:
+    """Names, shapes and types of a file's arrays for a message: the first ``limit`` and how many more there are."""
+    listing = ", ".join(f"{name} {describe(*value)}" for name, value in list(arrays.items())[:limit])
+    return f"{listing} and {len(arrays) - limit} more" if len(arrays) > limit else listing

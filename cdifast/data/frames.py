@@ -17,10 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from cdifast.labels import CLASSES
 
 from .arrays import NpySource, NpzSource
-from .beside import given_labels, given_mask
+from .beside import file_beside, given_labels, given_mask
 from .cxi import CxiSource
 from .errors import FrameError, describe
 from .hdf5 import Hdf5Source
+from .masks import PixelMask
 from .source import FrameSource
 
 LAYOUTS: Final[tuple[type[FrameSource], ...]] = (CxiSource, Hdf5Source, NpySource, NpzSource)
@@ -95,6 +96,9 @@ class Frames:
         ``"cxi"``, ``"hdf5"``, ``"npy"`` or ``"npz"``; several joined by ``"+"``.
     why : str
         How the layout, the data set, the mask and the labels were recognised, for people to read.
+    warnings : tuple of str
+        What looks wrong without being an error, a sentence each, for a program to show: at present, an integer
+        mask that may have been meant the other way round.
     mask : ndarray of bool, (H, W), or None
         True = good pixel.
     labels : ndarray of uint8, (N, 11), or None
@@ -106,6 +110,9 @@ class Frames:
         when no file does.
     paths : tuple of Path
         The files, absolute, in stack order.
+    input_paths : tuple of Path
+        Every file that was or will be read: ``paths``, the files that their external links and virtual data sets
+        lead to, and those that ``mask`` and ``labels`` were read from. None of them may be written to.
     """
 
     class_names: Final[tuple[str, ...]] = CLASSES
@@ -138,11 +145,15 @@ class Frames:
         notes = [f"{first.path.name} read as {first.layout}: frames from '{first.dataset}', {first.why}"]
         if len(self._sources) > 1:
             notes.append(f"{len(self._sources)} files in one stack")
-        self.mask, note = self._file_mask() if mask is None else given_mask(mask, self.shape[1:])
-        notes.append(note)
+        pixels = self._file_mask() if mask is None else given_mask(mask, self.shape[1:])
+        self.mask = None if pixels is None else pixels.good
+        self.warnings = () if pixels is None or not pixels.warning else (pixels.warning,)
+        notes.append("" if pixels is None else pixels.why)
         self.labels, note = self._file_labels() if labels is None else given_labels(labels, len(self))
         notes.append(note)
         self.energy = self._file_energy()
+        beside = [path.absolute() for path in (file_beside(mask), file_beside(labels)) if path is not None]
+        self.input_paths = tuple(dict.fromkeys([*(file for s in self._sources for file in s.files), *beside]))
         self.why = "; ".join(filter(None, notes))
 
     def __len__(self) -> int:
@@ -282,9 +293,8 @@ class Frames:
             return np.empty(0, dtype=np.int64)
         if array.ndim != 1 or array.dtype.kind not in "ui":
             raise IndexError(
-                f"{self._name()}: found an index {describe(array.shape, array.dtype)}; expected an "
-                f"integer, a slice, "
-                f"a list of integers or {count} booleans"
+                f"{self._name()}: found an index {describe(array.shape, array.dtype)}; expected an integer, "
+                f"a slice, a list of integers or {count} booleans"
             )
         rows = array.astype(np.int64)
         rows = np.where(rows < 0, rows + count, rows)
@@ -309,20 +319,20 @@ class Frames:
             self._sources[oldest].close()
         return self._sources[number]
 
-    def _file_mask(self) -> tuple[NDArray[np.bool_] | None, str]:
+    def _file_mask(self) -> PixelMask | None:
         """The files' common mask; files that disagree are refused."""
         read = [source.read_mask() for source in self._sources]
         first = read[0]
         for source, found in zip(self._sources[1:], read[1:], strict=True):
             same = (found is None) == (first is None)
             if same and found is not None and first is not None:
-                same = np.array_equal(found[0], first[0])
+                same = np.array_equal(found.good, first.good)
             if not same:
                 raise FrameError(
                     f"its mask differs from that of {self._sources[0].path}: give the one for the stack with mask=",
                     path=source.path,
                 )
-        return first or (None, "")
+        return first
 
     def _file_labels(self) -> tuple[NDArray[np.uint8] | None, str]:
         found = [labels for source in self._sources if (labels := source.read_labels()) is not None]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FrameError, describe
+from .errors import FrameError, describe_all
 from .source import FrameSource
 
 PROVENANCE: Final = "/cdifast"
@@ -21,6 +21,9 @@ PROVENANCE: Final = "/cdifast"
 
 ROWS_DONE: Final = f"{PROVENANCE}/rows_done"
 """How many rows of a file that `cdifast.data.RowFile` writes are there; all of them once it is finished."""
+
+ROWS_DECLARED: Final = "rows"
+"""Attribute of `ROWS_DONE`: how many rows the finished file has."""
 
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
@@ -65,7 +68,7 @@ def hdf5_faults(path: Path, dataset: str | None = None) -> Iterator[None]:
         raise
     except BlockingIOError as error:
         raise FrameError(
-            f"locked by another process that is writing it ({error})", path=path, dataset=dataset
+            f"in use by another process that is writing it ({error})", path=path, dataset=dataset
         ) from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
@@ -103,8 +106,7 @@ def named_dataset(file: Any, path: Path, name: str) -> Any:
     if isinstance(item, h5py.Dataset):
         return item
     there = list_datasets(file)
-    listing = ", ".join(f"{key} {describe(*value)}" for key, value in list(there.items())[:20]) or "no data set"
-    more = f" and {len(there) - 20} more" if len(there) > 20 else ""
+    listing = describe_all(there) or "no data set"
     close = difflib.get_close_matches("/" + name.strip("/"), there, n=1, cutoff=0.5)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     if isinstance(item, h5py.Group):
@@ -113,7 +115,7 @@ def named_dataset(file: Any, path: Path, name: str) -> Any:
         problem = "is a link that leads nowhere"
     else:
         problem = "is not in the file"
-    raise FrameError(f"{problem}.{hint} The file holds {listing}{more}", path=path, dataset=name)
+    raise FrameError(f"{problem}.{hint} The file holds {listing}", path=path, dataset=name)
 
 
 def check_filters(dataset: Any, path: Path) -> None:
@@ -130,8 +132,7 @@ def check_filters(dataset: Any, path: Path) -> None:
         if not h5py.h5z.filter_avail(code):
             raise FrameError(
                 f"compressed with HDF5 filter {code} ({name.decode(errors='replace') or 'unnamed'}), "
-                "which is not available here: pip install 'cdifast[data]' brings hdf5plugin with the "
-                "common ones",
+                "which is not available here: pip install 'cdifast[data]' brings hdf5plugin with the common ones",
                 path=path,
                 dataset=dataset.name,
             )
@@ -149,22 +150,14 @@ def check_written(dataset: Any, path: Path) -> None:
         if dataset.size and dataset.id.get_storage_size() == 0:
             raise FrameError("was created but never written", path=path, dataset=dataset.name)
         done = dataset.file.get(ROWS_DONE)
-        if done is not None and dataset.ndim and int(done[()]) < dataset.shape[0]:
+        if done is not None and int(done[()]) < (rows := int(done.attrs.get(ROWS_DECLARED, 0))):
             raise FrameError(
-                f"is unfinished: {int(done[()])} of {dataset.shape[0]} rows are written; finish the job that writes it",
+                f"is unfinished: {int(done[()])} of {rows} rows are written; finish the job that writes it",
                 path=path,
                 dataset=dataset.name,
             )
         return
-    for source in dataset.virtual_sources():
-        # "%b" counts blocks of an unlimited mapping: the first one must be there.
-        file_name, name = source.file_name.replace("%b", "0"), source.dset_name.replace("%b", "0")
-        if file_name == ".":
-            there: Path | None = path
-        else:
-            # HDF5 looks beside the virtual file first, then relative to the working directory.
-            places = (path.parent / file_name, Path(file_name))
-            there = next((place for place in places if place.is_file()), None)
+    for there, file_name, name in _virtual_sources(dataset, path):
         if there is None:
             raise FrameError(
                 f"is virtual and its source file '{file_name}' is missing (HDF5 would read fill values in its place)",
@@ -174,11 +167,32 @@ def check_written(dataset: Any, path: Path) -> None:
         with hdf5_faults(there, name), h5py.File(there, "r") as file:
             if not isinstance(file.get(name), h5py.Dataset):
                 raise FrameError(
-                    f"is virtual and its source '{there}' has no data set '{name}' (HDF5 would read fill "
-                    "values in its place)",
+                    f"is virtual and its source '{there}' has no data set '{name}' "
+                    "(HDF5 would read fill values in its place)",
                     path=path,
                     dataset=dataset.name,
                 )
+
+
+def source_files(dataset: Any, path: Path) -> tuple[Path, ...]:
+    """All files that hold a data set of the file ``path``, reached by an external link or virtual mappings."""
+    files = [path, Path(os.fsdecode(dataset.file.filename)).absolute()]
+    if dataset.is_virtual:
+        files += [there.absolute() for there, _, _ in _virtual_sources(dataset, path) if there is not None]
+    return tuple(dict.fromkeys(files))
+
+
+def _virtual_sources(dataset: Any, path: Path) -> Iterator[tuple[Path | None, str, str]]:
+    """File (None when missing), file name and data set as stored, of each mapping of a virtual data set."""
+    for source in dataset.virtual_sources():
+        # "%b" counts blocks of an unlimited mapping: the first one must be there.
+        file_name, name = source.file_name.replace("%b", "0"), source.dset_name.replace("%b", "0")
+        if file_name == ".":
+            yield path, file_name, name
+        else:
+            # HDF5 looks beside the virtual file first, then relative to the working directory.
+            places = (path.parent / file_name, Path(file_name))
+            yield next((place for place in places if place.is_file()), None), file_name, name
 
 
 class Hdf5Source(FrameSource):
@@ -202,6 +216,7 @@ class Hdf5Source(FrameSource):
         super().__init__(path, dataset.name, dataset.shape, dataset.dtype, why)
         check_filters(dataset, path)
         check_written(dataset, path)
+        self.files = source_files(dataset, path)
         self._stored_shape: tuple[int, ...] = dataset.shape
         self._dataset: Any = None
         self._process = 0
@@ -230,7 +245,7 @@ class Hdf5Source(FrameSource):
                     "holds no numeric data set of two or three dimensions; expected frames (N, H, W)",
                     path=path,
                 )
-            listing = ", ".join(f"{name} {describe(*numeric[name])}" for name in chosen)
+            listing = describe_all({name: numeric[name] for name in chosen})
             raise FrameError(f"several data sets can be the frames: name one with dataset=: {listing}", path=path)
 
     def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:

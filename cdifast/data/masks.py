@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,26 @@ resolution limits, 0x800 artefact corrected, 0x1000 has signal above background.
 CXI_BAD: Final[int] = sum(CXI_BITS.values())
 """All of `CXI_BITS` together."""
 
+_CXI_RULE: Final = "CXI bits, 0 = good"
+
+
+class PixelMask(NamedTuple):
+    """A mask as all of the package uses it.
+
+    Attributes
+    ----------
+    good : ndarray of bool, (H, W)
+        True = good pixel.
+    why : str
+        Where it came from, the rule that was used and how many pixels are bad, for people to read.
+    warning : str
+        What looks wrong about it, as one sentence with its place; empty when nothing does.
+    """
+
+    good: NDArray[np.bool_]
+    why: str
+    warning: str = ""
+
 
 def check_mask_shape(found: tuple[int, ...], dtype: Any, shape: tuple[int, int], *, place: str) -> None:
     """Refuse a mask that is not one of ``shape`` (H, W) for all frames, of booleans or integers.
@@ -49,9 +69,7 @@ def check_mask_shape(found: tuple[int, ...], dtype: Any, shape: tuple[int, int],
         raise FrameError(f"{place}: found a mask {text}; expected booleans (True = good) or CXI bits as integers")
 
 
-def good_pixels(
-    mask: NDArray[Any], shape: tuple[int, int], *, name: str = "mask", place: str = "mask"
-) -> tuple[NDArray[np.bool_], str]:
+def good_pixels(mask: NDArray[Any], shape: tuple[int, int], *, name: str = "mask", place: str = "mask") -> PixelMask:
     """Turn a mask of any convention into good pixels.
 
     The rule, in this order:
@@ -59,7 +77,8 @@ def good_pixels(
     1. an array called ``bad_pixels``: nonzero = bad;
     2. an array called ``good``: nonzero = good;
     3. booleans: True = good (as in `Frames.mask`; beware that `numpy.ma` means the opposite);
-    4. integers: the bits of the CXI format, 0 = good (`CXI_BITS`).
+    4. integers: the bits of the CXI format, 0 = good (`CXI_BITS`). Zeros and ones that make most pixels bad come
+       with a warning: someone may have meant 1 = good.
 
     Parameters
     ----------
@@ -74,10 +93,8 @@ def good_pixels(
 
     Returns
     -------
-    good : ndarray of bool, (H, W)
-        True = good pixel.
-    rule : str
-        The rule that was used and how many pixels are bad, for people to read.
+    PixelMask
+        ``why`` holds the rule and the count; the caller knows where the mask came from.
 
     Raises
     ------
@@ -96,12 +113,17 @@ def good_pixels(
         case _:
             good, rule = (
                 (mask & mask.dtype.type(CXI_BAD & np.iinfo(mask.dtype).max)) == 0,
-                "CXI bits, 0 = good",
+                _CXI_RULE,
             )
             if mask.dtype.kind == "i" and (mask < 0).any():
                 raise FrameError(f"{place}: found negative values in an integer mask; expected CXI bits, 0 = good")
     bad = good.size - int(np.count_nonzero(good))
-    return np.ascontiguousarray(good), f"{rule}; {bad} of {good.size} pixels bad ({100 * bad / good.size:.1f} %)"
+    why = f"{rule}; {bad} of {good.size} pixels bad ({100 * bad / good.size:.1f} %)"
+    warning = ""
+    if rule == _CXI_RULE and 2 * bad > good.size and mask.max() == 1:
+        doubt = "most pixels are bad: if 1 means good here, pass booleans or an array called 'good'"
+        why, warning = f"{why}; {doubt}", f"{place}: {doubt} ({bad} of {good.size} are 1)"
+    return PixelMask(np.ascontiguousarray(good), why, warning)
 
 
 def cxi_bits(mask: NDArray[Any], shape: tuple[int, int], *, place: str = "mask") -> NDArray[np.uint32]:
@@ -112,7 +134,7 @@ def cxi_bits(mask: NDArray[Any], shape: tuple[int, int], *, place: str = "mask")
     FrameError
         As `good_pixels`.
     """
-    good, _ = good_pixels(mask, shape, place=place)
+    good = good_pixels(mask, shape, place=place).good
     if mask.dtype.kind == "b":
         return np.where(good, 0, CXI_BITS["bad"]).astype(np.uint32)
     return mask.reshape(shape).astype(np.uint32)

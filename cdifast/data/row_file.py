@@ -7,12 +7,21 @@ writing rows changes data alone and never HDF5's own structures; the file can be
 interruption. The number of rows that are safe is a data set of its own, raised only after those rows have
 reached the disk. Compressed data sets cannot be written in place like this (a chunk's size is known too
 late), so compression happens in `finish`: the partial file is uncompressed, and both exist for a moment.
+
+How it survives a full disk: HDF5 gathers small writes in a sieve buffer, which h5py flushes when a `Dataset`
+object dies, where an error can reach nobody. So nothing is buffered here: the sieve is switched off, chunks are
+flushed by name, and the partial file's room is reserved when it is made.
+
+One process writes a file at a time: HDF5's own locking is often switched off on network file systems
+(``HDF5_USE_FILE_LOCKING=FALSE``), so the partial file also carries a lock of ours.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -20,7 +29,8 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -32,13 +42,15 @@ from numpy.typing import ArrayLike, DTypeLike
 from cdifast import __version__
 
 from .errors import FrameError, describe
-from .hdf5 import PROVENANCE, ROWS_DONE, hdf5_faults, import_h5py
+from .hdf5 import PROVENANCE, ROWS_DECLARED, ROWS_DONE, hdf5_faults, import_h5py
 
 Compression = Literal["gzip", "bitshuffle-lz4"]
 
 # A chunk is one row, as readers of random rows want it; rows smaller than this share one.
 _CHUNK_BYTES: Final = 1 << 16
 _COPY_BYTES: Final = 1 << 24
+
+_CONSTANTS: Final = "constants"
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,13 @@ class RowFile:
     As a context manager it keeps ``<path>.partial`` when left by an exception, or before `finish`: the next
     `open_or_resume` with the same fingerprint goes on from there.
 
+    Attributes
+    ----------
+    path, partial : Path
+        The final name, and the name until `finish`.
+    begun : bool
+        Whether this call made the partial file; False where it goes on with one.
+
     Examples
     --------
     >>> columns = [RowDataset("maps", (64, 64), "float32", path="/maps/data", attrs={"units": "counts^2"})]
@@ -123,16 +142,19 @@ class RowFile:
     ...     file.finish()
     """
 
-    def __init__(self, path: Path, layout: _Layout, *, overwrite: bool, sync_seconds: float) -> None:
+    def __init__(
+        self, path: Path, layout: _Layout, file: Any, *, begun: bool, overwrite: bool, sync_seconds: float
+    ) -> None:
         self.path = path
         self.partial = partial_path(path)
+        self.begun = begun
         self._layout = layout
+        self._file = file
         self._overwrite = overwrite
         self._sync_seconds = sync_seconds
-        with hdf5_faults(self.partial):
-            self._file: Any = import_h5py().File(self.partial, "r+", libver="earliest")
-        self._done = int(self._file[ROWS_DONE][()])
+        self._done = int(file[ROWS_DONE][()])
         self._synced = time.monotonic()
+        self._lost = False
 
     @classmethod
     def open_or_resume(
@@ -154,7 +176,7 @@ class RowFile:
         Parameters
         ----------
         path : path
-            The final name; its directory must exist.
+            The final name; its directory must exist. Of a symbolic link, the file that it leads to is written.
         rows : int
             Number of rows of every data set.
         datasets : sequence of RowDataset
@@ -191,7 +213,8 @@ class RowFile:
         ValueError
             No rows, or two data sets of one name.
         """
-        final = Path(path)
+        # The link itself stays; the partial file is made where renaming it to the target is one step.
+        final = final_path(path)
         import_h5py()
         layout = _Layout(rows, tuple(datasets), attrs or {}, constants or {}, links or {}, fingerprint)
         partial = partial_path(final)
@@ -201,25 +224,28 @@ class RowFile:
             raise FrameError("is a directory; expected the name of a file", path=final)
         if final.exists() and not overwrite:
             raise FileExistsError(f"{final}: exists already; remove it, choose another name, or pass overwrite=True")
-        if partial.exists():
+        file, differences = None, ["damaged"]
+        if there := partial.exists():
             try:
-                differences = layout.differences(partial)
+                file, begun_with = _open_partial(partial)
+                differences = layout.differences(begun_with)
             except FrameError as error:
                 in_use = isinstance(error.__cause__, BlockingIOError)
                 if in_use or (resume and not overwrite):
                     remedy = "wait for it" if in_use else "remove it or pass overwrite=True to start afresh"
                     raise FrameError(f"{error}; {remedy}") from error
-                differences = ["damaged"]
-            if resume and not differences:
-                return cls(final, layout, overwrite=overwrite, sync_seconds=sync_seconds)
-            if resume and not overwrite:
-                raise FrameError(
-                    f"was begun by another job: {'; '.join(differences)}. To start afresh remove it or pass "
-                    "overwrite=True; to continue it, repeat the command that began it",
-                    path=partial,
-                )
-        layout.create(partial)
-        return cls(final, layout, overwrite=overwrite, sync_seconds=sync_seconds)
+        if begun := file is None or bool(differences) or not resume:
+            # Another job's file stays open, hence locked, until the new one is in its place.
+            with contextlib.closing(file) if file is not None else contextlib.nullcontext():
+                if there and resume and not overwrite:
+                    raise FrameError(
+                        f"was begun by another job: {'; '.join(differences)}. To start afresh remove it or pass "
+                        "overwrite=True; to continue it, repeat the command that began it",
+                        path=partial,
+                    )
+                layout.create(partial, replace=there)
+            file, _ = _open_partial(partial)
+        return cls(final, layout, file, begun=begun, overwrite=overwrite, sync_seconds=sync_seconds)
 
     @property
     def done(self) -> int:
@@ -246,6 +272,8 @@ class RowFile:
         ValueError
             Another start, missing or unknown names, shapes or lengths that do not fit, or a type that cannot
             be stored without loss of kind. Nothing has been written then.
+        OSError
+            The disk is full or failing. These rows do not count as done.
         """
         if start != self._done:
             raise ValueError(f"{self.partial}: found start {start}; expected {self._done}, the rows done so far")
@@ -258,25 +286,36 @@ class RowFile:
             shape, dtype = (count, *expected[name].shape), np.dtype(expected[name].dtype)
             if array.shape != shape or not np.can_cast(array.dtype, dtype, "same_kind"):
                 raise ValueError(
-                    f"{self.partial}, data set '{name}', row {start}: found "
-                    f"{describe(array.shape, array.dtype)}; "
+                    f"{self.partial}, data set '{name}', row {start}: found {describe(array.shape, array.dtype)}; "
                     f"expected {describe(shape, dtype)}"
                 )
         if start + count > self.rows:
             raise ValueError(f"{self.partial}: rows {start} to {start + count - 1} go beyond the {self.rows} declared")
-        for name, array in arrays.items():
-            self._file[expected[name].place][start : start + count] = array
+        with _disk_faults(self.partial):
+            for name, array in arrays.items():
+                self._file[expected[name].place][start : start + count] = array
         self._done += count
         if time.monotonic() - self._synced >= self._sync_seconds:
             self.sync()
 
     def sync(self) -> None:
-        """Bring the rows written so far to the disk, then say so in the file."""
-        self._file.flush()
-        descriptor = self._file.id.get_vfd_handle()
-        os.fsync(descriptor)
-        self._file[ROWS_DONE][()] = self._done
-        self._file.flush()
+        """Bring the rows written so far to the disk, then say so in the file.
+
+        Raises
+        ------
+        OSError
+            The disk is full or failing. The file goes on saying how many rows were safe before.
+        """
+        with _disk_faults(self.partial):
+            try:
+                self._file.flush()
+                os.fsync(self._file.id.get_vfd_handle())
+            except BaseException:
+                # The system forgets what it could not write: a second fsync would succeed without it.
+                self._lost = True
+                raise
+            self._file[ROWS_DONE][()] = self._done
+            self._file.flush()
         self._synced = time.monotonic()
 
     def finish(self) -> Path:
@@ -294,19 +333,21 @@ class RowFile:
         FileExistsError
             A file of the final name has appeared meanwhile and ``overwrite`` is False; the partial file
             remains.
+        FrameError
+            Another process has put its own partial file in the place of this one.
+        OSError
+            The disk is full or failing; the partial file remains and can be continued.
         """
         if self._done != self.rows:
             raise ValueError(f"{self.partial}: {self._done} of {self.rows} rows are written; finish needs all")
         if self.path.exists() and not self._overwrite:
             raise FileExistsError(f"{self.path}: has appeared while {self.partial} was written")
+        if not self._is_ours():
+            raise FrameError("was removed or replaced by another process while it was written", path=self.partial)
         self.sync()
         if any(dataset.compression for dataset in self._layout.datasets):
             packed = self.partial.with_name(self.partial.name + ".packed")
-            try:
-                self._layout.pack(self._file, packed)
-            except BaseException:
-                packed.unlink(missing_ok=True)
-                raise
+            self._layout.pack(self._file, packed)
             self._file.close()
             os.replace(packed, self.path)
             self.partial.unlink()
@@ -319,14 +360,26 @@ class RowFile:
     def close(self) -> None:
         """Bring what is written to the disk and close; the partial file can be continued."""
         if self._file:
-            self.sync()
-            self._file.close()
+            try:
+                if not self._lost:
+                    self.sync()
+            finally:
+                self._file.close()
 
     def discard(self) -> None:
         """Close and delete the partial file: for writers that cannot resume."""
         if self._file:
+            ours = self._is_ours()
             self._file.close()
-        self.partial.unlink(missing_ok=True)
+            if ours:
+                self.partial.unlink()
+
+    def _is_ours(self) -> bool:
+        """Whether the partial file's name still leads to the file that is open here."""
+        try:
+            return os.path.samestat(os.stat(self.partial), os.fstat(self._file.id.get_vfd_handle()))
+        except FileNotFoundError:
+            return False
 
     def __enter__(self) -> Self:
         return self
@@ -340,6 +393,11 @@ class RowFile:
             # A full disk fails here a second time; the first error is the one to see.
             with contextlib.suppress(OSError, RuntimeError):
                 self.close()
+
+
+def final_path(path: str | os.PathLike[str]) -> Path:
+    """The file that writing to ``path`` writes: itself, or what it leads to as a symbolic link."""
+    return Path(os.path.realpath(path) if os.path.islink(path) else path)
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:
@@ -376,50 +434,53 @@ class _Layout:
             "cdifast version": __version__,
             "rows": self.rows,
             **{f"data set {d.place}": d.declaration for d in self.datasets},
-            "constants": digest.hexdigest()[:16],
+            _CONSTANTS: digest.hexdigest()[:16],
         }
         identity: dict[str, Any] = json.loads(json.dumps({**own, **self.fingerprint}))
         return identity
 
-    def differences(self, partial: Path) -> list[str]:
-        """What a partial file was begun with that is not so now, in words."""
-        with hdf5_faults(partial), import_h5py().File(partial, "r+", libver="earliest") as file:
-            there = json.loads(file[PROVENANCE].attrs["fingerprint"])
+    def differences(self, there: Mapping[str, Any]) -> list[str]:
+        """What a partial file was begun with (its identity) that is not so now, in words."""
         now = self.identity()
-        return [
-            f"{key}: {there.get(key)!r} there, {now.get(key)!r} now"
-            for key in dict.fromkeys([*there, *now])
-            if there.get(key) != now.get(key)
-        ]
+        differing = [key for key in dict.fromkeys([*there, *now]) if there.get(key) != now.get(key)]
+        # A digest tells people nothing, and the setting that changed the constants is often in the list itself.
+        told = [f"{key}: {there.get(key)!r} there, {now.get(key)!r} now" for key in differing if key != _CONSTANTS]
+        if differing and not told:
+            return ["its constants, such as mask or geometry, have other values"]
+        return told
 
-    def create(self, partial: Path) -> None:
-        """Make the partial file, whole before it has its name."""
+    def create(self, partial: Path, *, replace: bool) -> None:
+        """Make the partial file, whole and with all its room before it has its name."""
         needed = self.rows * sum(dataset.row_bytes for dataset in self.datasets)
         free = shutil.disk_usage(partial.absolute().parent).free
         if needed > free:
             raise FrameError(f"needs {needed / 1e9:.1f} GB; the disk has {free / 1e9:.1f} GB left", path=partial)
-        fresh = partial.with_name(partial.name + ".new")
+        # A name of its own: two processes that begin at once must not write into one file.
+        fresh = partial.with_name(f"{partial.name}.{uuid.uuid4().hex[:8]}.new")
         try:
-            with import_h5py().File(fresh, "w", libver="earliest") as file:
+            with _new_file(fresh) as file:
                 self._declare(file, packed=False)
+            _reserve(fresh, partial)
+            if partial.exists() and not replace:
+                raise FrameError("in use by another process, which began it just now; wait for it", path=partial)
             os.replace(fresh, partial)
-        except BaseException:
+        finally:
             fresh.unlink(missing_ok=True)
-            raise
 
     def pack(self, source: Any, packed: Path) -> None:
-        """Copy a complete partial file, compressing what is to be compressed."""
-        with import_h5py().File(packed, "w", libver="earliest") as file:
+        """Copy a complete partial file, compressing what is to be compressed; no file remains if that fails."""
+        with _new_file(packed) as file:
             self._declare(file, packed=True)
             # The file was begun, and the command given, when the partial one was made.
             file[PROVENANCE].attrs.update(dict(source[PROVENANCE].attrs))
             file[ROWS_DONE][()] = self.rows
             for dataset in self.datasets:
+                target = file[dataset.place]
                 step = max(1, _COPY_BYTES // dataset.row_bytes)
                 for start in range(0, self.rows, step):
-                    file[dataset.place][start : start + step] = source[dataset.place][start : start + step]
-            file.flush()
-            os.fsync(file.id.get_vfd_handle())
+                    target[start : start + step] = source[dataset.place][start : start + step]
+                # The last chunks are still in HDF5's cache: their errors must come here, not when `target` dies.
+                target.flush()
 
     def _declare(self, file: Any, *, packed: bool) -> None:
         h5py = import_h5py()
@@ -428,7 +489,9 @@ class _Layout:
         provenance.attrs["command"] = shlex.join(sys.argv)
         provenance.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         provenance.attrs["fingerprint"] = json.dumps(self.identity())
-        file.create_dataset(ROWS_DONE, shape=(), dtype="int64", dcpl=_allocated_at_once(h5py))[()] = 0
+        done = file.create_dataset(ROWS_DONE, shape=(), dtype="int64", dcpl=_allocated_at_once(h5py))
+        done[()] = 0
+        done.attrs[ROWS_DECLARED] = self.rows
         for dataset in self.datasets:
             options: dict[str, Any] = {"dcpl": _allocated_at_once(h5py)}
             if packed and dataset.compression is not None:
@@ -443,6 +506,119 @@ class _Layout:
         for path, values in self.attrs.items():
             item = file[path] if path in file else file.create_group(path)
             item.attrs.update(dict(values))
+
+
+def _open(path: Path, *, create: bool = False) -> Any:
+    """An HDF5 file to write into, with nothing between an assignment and the operating system."""
+    h5py = import_h5py()
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_libver_bounds(h5py.h5f.LIBVER_EARLIEST, h5py.h5f.LIBVER_LATEST)
+    access.set_sieve_buf_size(0)
+    name = os.fsencode(path)
+    if create:
+        return h5py.File(h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, fapl=access))
+    return h5py.File(h5py.h5f.open(name, h5py.h5f.ACC_RDWR, fapl=access))
+
+
+def _open_partial(partial: Path) -> tuple[Any, dict[str, Any]]:
+    """A partial file, locked, and the identity that it was begun with.
+
+    Raises
+    ------
+    FrameError
+        In use (its cause is a BlockingIOError) or damaged.
+    """
+    with hdf5_faults(partial):
+        # Asked before HDF5 opens the file, because merely opening and closing it rewrites its first bytes.
+        descriptor = os.open(partial, os.O_RDWR)
+        try:
+            _lock(descriptor)
+        finally:
+            os.close(descriptor)
+        file = _open(partial)
+        try:
+            # The lock of HDF5's own descriptor: it is the one HDF5 takes where its locking is on, leaves no file
+            # behind, and goes with the process.
+            _lock(file.id.get_vfd_handle())
+            identity: dict[str, Any] = dict(json.loads(file[PROVENANCE].attrs["fingerprint"]))
+            int(file[ROWS_DONE][()])
+        except BaseException:
+            file.close()
+            raise
+    return file, identity
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file for this process until it is closed; a BlockingIOError where another one holds the lock."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a file system without locks: better one writer unguarded than none
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[Any]:
+    """An HDF5 file to fill, on the disk at the end; deleted when that fails."""
+    with _disk_faults(path):
+        file = _open(path, create=True)
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.id.get_vfd_handle())
+            file.close()
+        except BaseException:
+            # HDF5 cannot close a file whose last writes fail, and takes the process down when it ends: let it
+            # write them where there is room for everything.
+            if file:
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nowhere, file.id.get_vfd_handle(), inheritable=False)
+                os.close(nowhere)
+                file.close()
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _reserve(path: Path, named: Path) -> None:
+    """Take all of a file's room on the disk now: a full disk is found before the work, not after.
+
+    ``named`` is what messages call it. macOS has no such call; there `RowFile.write` reports a full disk.
+
+    Raises
+    ------
+    FrameError
+        There is no such room.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = path.stat().st_size
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise FrameError(f"needs {size / 1e9:.3g} GB: {error.strerror}", path=named) from error
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+        # A file system that cannot reserve: as on macOS.
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _disk_faults(path: Path) -> Iterator[None]:
+    """Word the failure to write as the operating system does, without HDF5's stack."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        number = error.errno or errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
+    except RuntimeError as error:
+        raise OSError(errno.EIO, f"cannot be written ({error})", str(path)) from error
 
 
 def _allocated_at_once(h5py: Any) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .errors import FrameError, describe
+from .masks import PixelMask
 
 # A corrupted header can claim any size; no detector frame comes near this one (64 megapixels in float64 are
 # 512 MiB), and refusing it turns an allocation failure into a message.
@@ -41,6 +42,11 @@ class FrameSource(ABC):
     why : str
         Which data set was taken, and why, as a clause for `Frames.why`.
 
+    Attributes
+    ----------
+    files : tuple of Path
+        All files that hold the frames: ``path``, and those that external links or virtual data sets lead to.
+
     Raises
     ------
     FrameError
@@ -52,6 +58,7 @@ class FrameSource(ABC):
 
     def __init__(self, path: Path, dataset: str, shape: tuple[int, ...], dtype: DTypeLike, why: str) -> None:
         self.path = path
+        self.files: tuple[Path, ...] = (path,)
         self.dataset = dataset
         self.dtype = check_frame_type(shape, dtype, path, dataset)
         self.single = len(shape) == 2
@@ -74,8 +81,8 @@ class FrameSource(ABC):
     def close(self) -> None:
         """Close the handle of this process; the next read opens it again."""
 
-    def read_mask(self) -> tuple[NDArray[np.bool_], str] | None:
-        """The file's own mask, (H, W) with True = good, and where it came from; None when it has none."""
+    def read_mask(self) -> PixelMask | None:
+        """The file's own mask, and where it came from; None when it has none."""
         return None
 
     def read_labels(self) -> NDArray[np.uint8] | None:
@@ -119,8 +126,7 @@ class FrameSource(ABC):
                     self.read_run(index, index + 1, out[index - start : index - start + 1])
                 except OSError as frame_error:
                     raise FrameError(
-                        f"cannot be read or decoded ({frame_error}); the file is damaged here: copy it "
-                        f"again, "
+                        f"cannot be read or decoded ({frame_error}); the file is damaged here: copy it again, "
                         "or leave this frame out",
                         path=self.path,
                         dataset=self.dataset,

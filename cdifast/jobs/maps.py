@@ -188,7 +188,8 @@ def write_maps(
     Raises
     ------
     FrameError
-        Frames that cannot be read or hold NaN outside the mask, or an ``output`` that is another job's.
+        Frames that cannot be read or hold NaN outside the mask, or an ``output`` that is another job's or a file of
+        the frames.
     FileExistsError
         If ``output`` exists and ``overwrite`` is False.
     ValueError

@@ -16,7 +16,7 @@ from cdifast.data.prepare import InputPreparation, prepare_batch
 from cdifast.evaluate import labels_from_probabilities, predict_probabilities, rule_violations
 from cdifast.nn import load_classifier
 
-from .rows import run_over_frames
+from .rows import refuse_inputs, run_over_frames
 
 
 def write_predictions(
@@ -58,12 +58,14 @@ def write_predictions(
     Raises
     ------
     FrameError
-        Frames that cannot be read or hold NaN outside the mask, or an ``output`` that is another job's.
+        Frames that cannot be read or hold NaN outside the mask, or an ``output`` that is another job's, the weights
+        or a file of the frames.
     FileExistsError
         If ``output`` exists and ``overwrite`` is False.
     FileNotFoundError, ValueError
         If the weights are missing, damaged, or do not say how to prepare frames.
     """
+    refuse_inputs(output, [weights])
     model, card = load_classifier(weights, device=device)
     if not card.input:
         raise ValueError(f"{weights}: its card does not say how frames were prepared for training; train again")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cdifast.data import Frames, RowDataset, RowFile, check_finite
+from cdifast.data import FrameError, Frames, RowDataset, RowFile, check_finite
+from cdifast.data.row_file import final_path, partial_path
 from cdifast.ops.dtypes import IMAGE_DTYPES
 
 from .progress import progress_bar
@@ -65,10 +67,13 @@ def run_over_frames(
     Raises
     ------
     FrameError
-        Frames that cannot be read or hold NaN outside the mask; and as `RowFile.open_or_resume`.
+        Frames that cannot be read or hold NaN outside the mask; an ``output`` that is one of their files; and as
+        `RowFile.open_or_resume`. A file that was begun for such frames goes with the error: other frames or
+        another mask make another job, which could not continue it.
     ValueError
         If ``batch`` is less than 1.
     """
+    refuse_inputs(output, frames.input_paths)
     count, height, width = frames.shape
     if batch is None:
         batch = max(1, BATCH_BYTES // max(1, height * width * frames.dtype.itemsize))
@@ -98,7 +103,7 @@ def run_over_frames(
         overwrite=overwrite,
     ) as file:
         buffer = np.empty((min(batch, count), height, width), dtype=frames.dtype)
-        with progress_bar(description, count, show=progress) as report:
+        with _discarded_on_wrong_input(file), progress_bar(description, count, show=progress) as report:
             report(file.done)
             while file.done < count:
                 start = file.done
@@ -109,6 +114,41 @@ def run_over_frames(
                 file.write(start, event_file=rows["file"], event_index=rows["index"], **compute(images))
                 report(stop)
         return file.finish()
+
+
+def refuse_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse an output that is a file that the job reads, by whatever name or link.
+
+    Raises
+    ------
+    FrameError
+        Names both.
+    """
+    final = final_path(output)
+    for written in (final, partial_path(final)):
+        if not written.exists():
+            continue
+        status = os.stat(written)
+        for path in inputs:
+            if os.path.exists(path) and os.path.samestat(os.stat(path), status):
+                raise FrameError(
+                    f"writing {os.fspath(output)} would destroy the input {os.fspath(path)}; choose another output",
+                    path=written,
+                )
+
+
+@contextlib.contextmanager
+def _discarded_on_wrong_input(file: RowFile) -> Iterator[None]:
+    """Delete the partial file when an error says that it can never be continued, or that there is nothing in it."""
+    try:
+        yield
+    except Exception as error:
+        empty = file.done == 0 and not isinstance(error, OSError | MemoryError)
+        # A frame that could not be read may be a passing fault of the file system: hours of rows are kept.
+        wrong = isinstance(error, ValueError | TypeError | LookupError) and not isinstance(error.__cause__, OSError)
+        if empty or (file.begun and wrong):
+            file.discard()
+        raise
 
 
 def as_image_tensor(images: NDArray[Any]) -> torch.Tensor:

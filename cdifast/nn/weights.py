@@ -110,7 +110,7 @@ def save_weights(path: str | os.PathLike[str], model: nn.Module, card: ModelCard
     Raises
     ------
     ValueError
-        The card describes another network.
+        The card describes another network, or names more or fewer classes than it has logits.
     """
     from safetensors.torch import save_file
 
@@ -227,6 +227,12 @@ def _open(path: str | os.PathLike[str]) -> Any:
 
 
 def _check_architecture(model: nn.Module, card: ModelCard, source: str) -> None:
+    logits = card.arguments.get("num_classes")
+    if logits is not None and logits != len(card.classes):
+        raise ValueError(
+            f"{source}: the card names {len(card.classes)} classes, but its network has {logits} logits; "
+            "expected one for each class"
+        )
     architecture = getattr(model, "architecture", None)
     if architecture is not None and architecture != card.architecture:
         raise ValueError(f"{source}: weights of {card.architecture!r}, but the network is {architecture!r}")

@@ -86,6 +86,42 @@ def test_file_gone_or_changed_after_opening(tmp_path: Path, cxi: Path) -> None:
         opened[0]
 
 
+def test_npy_that_shrinks_while_it_is_open(tmp_path: Path) -> None:
+    """In a process of its own, because a map of the file would kill it with SIGBUS."""
+    path = tmp_path / "a.npy"
+    frames = np.random.default_rng(2).integers(0, 999, size=(100, 64, 48)).astype(np.uint16)
+    np.save(path, frames)
+    code = """
+import os, sys
+from cdifast.data import open_frames
+frames = open_frames(sys.argv[1])
+frames[:2]
+os.truncate(sys.argv[1], 60 * 64 * 48 * 2)
+frames[10:12]
+frames[50:70]
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    # The header takes a little of the room that 60 frames would have had.
+    assert re.search(r"FrameError: .*a\.npy, data set 'array', frame 59: .*ends \d+ bytes too early", last), last
+
+
+def test_npy_replaced_by_another(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, FRAMES)
+    opened = open_frames(path)
+    np.save(path, FRAMES[:, :8])
+    with pytest.raises(FrameError, match=says(path, "changed since it was opened", "(10, 16, 12)", "(10, 8, 12)")):
+        opened[0]
+
+
 # --- which data set ---
 
 
@@ -129,6 +165,24 @@ def test_ambiguous_or_no_dataset(tmp_path: Path) -> None:
         open_frames(tmp_path / "b.npz")
     with pytest.raises(FrameError, match=says("b.h5", "no numeric data set of two or three dimensions")):
         open_frames(hdf5(tmp_path / "b.h5", x=np.arange(3)))
+
+
+def test_files_of_many_arrays_are_listed_in_part(tmp_path: Path) -> None:
+    """As in CXIDB's entry-per-shot files: a message of hundreds of paths helps nobody."""
+    many = {f"entry_{i:03}": FRAMES[:1, :2, :2] for i in range(300)}
+    np.savez(tmp_path / "a.npz", **many)
+    path = hdf5(tmp_path / "a.h5", **many)
+    for problem, call in [
+        (FrameError, lambda: open_frames(path)),
+        (FrameError, lambda: open_frames(path, dataset="entry_x")),
+        (FrameError, lambda: open_frames(tmp_path / "a.npz")),
+        (FrameError, lambda: open_frames(tmp_path / "a.npz", dataset="entry_x")),
+        (FrameError, lambda: open_frames(path, dataset="entry_000", mask=path)),
+        (FrameError, lambda: open_frames(path, dataset="entry_000", mask=f"{tmp_path / 'a.npz'}:entry_x")),
+    ]:
+        with pytest.raises(problem, match=says("entry_019 (1, 2, 2) uint16 and 280 more")) as caught:
+            call()
+        assert "entry_020" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -358,6 +358,55 @@ def test_mask_polarity(tmp_path: Path, name: str, stored, rule: str) -> None:
         assert rule in opened.why
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_mask_of_ones_that_leaves_few_pixels_comes_with_a_warning(tmp_path: Path, dtype: type) -> None:
+    """It is read by the rule all the same; booleans, names that say what they mean and sparse masks raise no doubt."""
+    good = np.random.default_rng(4).random((9, 7)) > 0.2
+    assert 31 < good.sum() < 63
+    frames, ones_good = stack(), good.astype(dtype)
+    np.save(tmp_path / "f.npy", frames)
+    np.save(tmp_path / "m.npy", ones_good)
+    np.savez(tmp_path / "a.npz", frames=frames, mask=ones_good)
+    path = write_cxi(tmp_path / "a.cxi", frames, mask=ones_good)
+    doubt = "most pixels are bad: if 1 means good here, pass booleans or an array called 'good'"
+    for opened, place in (
+        (open_frames(tmp_path / "f.npy", mask=ones_good), "the mask argument"),
+        (open_frames(tmp_path / "f.npy", mask=tmp_path / "m.npy"), "m.npy"),
+        (open_frames(tmp_path / "a.npz"), "a.npz, array 'mask'"),
+        (open_frames(path), "a.cxi, data set '/entry_1/"),
+    ):
+        np.testing.assert_array_equal(opened.mask, ~good)
+        assert doubt in opened.why
+        assert len(opened.warnings) == 1
+        assert doubt in opened.warnings[0]
+        assert place in opened.warnings[0]
+    np.savez(tmp_path / "b.npz", good=(~good).astype(dtype))
+    for mask in (~good, (~good).astype(dtype), ones_good * 4, tmp_path / "b.npz", None):
+        opened = open_frames(tmp_path / "f.npy", mask=mask)
+        assert opened.warnings == ()
+        assert "most pixels" not in opened.why
+
+
+def test_input_paths_are_all_files_that_are_read(tmp_path: Path) -> None:
+    """Those behind external links and virtual data sets too: no job may write to any of them."""
+    np.save(tmp_path / "m.npy", np.ones((9, 7), bool))
+    np.savez(tmp_path / "l.npz", labels=some_labels())
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file["frames"] = stack()
+    with h5py.File(tmp_path / "linked.h5", "w") as file:
+        file["frames"] = h5py.ExternalLink("source.h5", "/frames")
+    layout = h5py.VirtualLayout(stack().shape, stack().dtype)
+    layout[:] = h5py.VirtualSource("source.h5", "frames", stack().shape)
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("frames", layout)
+    for name in ("linked.h5", "virtual.h5"):
+        opened = open_frames(
+            tmp_path / name, dataset="frames", mask=tmp_path / "m.npy", labels=f"{tmp_path / 'l.npz'}:labels"
+        )
+        assert opened.paths == (tmp_path / name,)
+        assert opened.input_paths == tuple(tmp_path / file for file in (name, "source.h5", "m.npy", "l.npz"))
+
+
 def test_given_mask_replaces_the_files_own(tmp_path: Path) -> None:
     path = write_cxi(tmp_path / "a.cxi", stack(), mask=np.ones((9, 7), bool))
     given = np.zeros((9, 7), bool)
@@ -383,6 +432,21 @@ def test_labels_and_energy(tmp_path: Path) -> None:
     assert open_frames(bare).labels is None
     np.testing.assert_array_equal(open_frames(bare).energy, np.full(12, 3e-18))
     assert open_frames(write_cxi(tmp_path / "c.cxi", stack())).energy is None
+
+
+@pytest.mark.parametrize("kind", ["S", "vlen bytes", "vlen text", "object"])
+def test_class_names_in_every_kind_of_hdf5_string(tmp_path: Path, kind: str) -> None:
+    labels = some_labels()
+    path = write_cxi(tmp_path / "a.cxi", stack(), labels=labels)
+    names: object = {
+        "S": np.array(CLASSES, dtype="S"),
+        "vlen bytes": np.array([name.encode() for name in CLASSES], dtype=h5py.string_dtype("ascii")),
+        "vlen text": np.array(CLASSES, dtype=h5py.string_dtype("utf-8")),
+        "object": list(CLASSES),
+    }[kind]
+    with h5py.File(path, "r+") as file:
+        file["/entry_1/labels/data"].attrs["classes"] = names
+    np.testing.assert_array_equal(open_frames(path).labels, labels)
 
 
 def test_energy_units_are_heeded(tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -59,14 +63,14 @@ def interrupted(file: RowFile, stop: int) -> None:
         raise KeyboardInterrupt
 
 
-def run_here(code: str, *arguments: object) -> subprocess.Popen:
+def run_here(code: str, *arguments: object, **environment: str) -> subprocess.Popen:
     """Python in another process, with this file's functions and the package found as they are found here."""
     search = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": search},
+        env={**os.environ, "PYTHONPATH": search, **environment},
         text=True,
     )
 
@@ -216,13 +220,130 @@ def test_rows_on_disk_count_only_when_safe(tmp_path: Path) -> None:
         assert file._file[f"{PROVENANCE}/rows_done"][()] == 10
 
 
+@contextlib.contextmanager
+def disk_full_at(size: float) -> Iterator[None]:
+    """No file of this process grows or is written beyond so many bytes: EFBIG, where a full disk says ENOSPC."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("sync_seconds", [0.0, 1e9])
+def test_full_disk_never_gives_a_finished_file(tmp_path: Path, share: float, sync_seconds: float) -> None:
+    path, partial = tmp_path / "a.h5", tmp_path / "a.h5.partial"
+    begun = begin(path, sync_seconds=sync_seconds)
+
+    def job() -> None:
+        with begun as file:
+            write_rows(file, step=1)
+            file.finish()
+
+    with disk_full_at(share * partial.stat().st_size), pytest.raises(OSError, match=r"File too large.*a\.h5\.partial"):
+        job()
+    assert list(tmp_path.iterdir()) == [partial]
+    with begin(path) as file:
+        assert file.done < ROWS
+        np.testing.assert_array_equal(file._file["/result/maps"][: file.done], MAPS[: file.done])
+        np.testing.assert_array_equal(file._file["/score"][: file.done], SCORES[: file.done])
+        write_rows(file)
+        file.finish()
+    assert contents(path)["result/maps"][1] == MAPS.tolist()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("compression", ["gzip", "bitshuffle-lz4"])
+def test_disk_full_while_compressing(tmp_path: Path, compression: str, share: float) -> None:
+    path, partial = tmp_path / "a.h5", tmp_path / "a.h5.partial"
+    whole = tmp_path / "whole" / "a.h5"
+    whole.parent.mkdir()
+    with begin(whole, compression) as file:
+        write_rows(file)
+        file.finish()
+    with begin(path, compression) as file:
+        write_rows(file)
+        with disk_full_at(share * whole.stat().st_size), pytest.raises(OSError, match="a\\.h5\\.partial"):
+            file.finish()
+        assert set(tmp_path.iterdir()) == {partial, whole.parent}
+        file.finish()
+    assert contents(path) == contents(whole)
+
+
+def test_process_ends_in_order_after_a_full_disk(tmp_path: Path) -> None:
+    """HDF5 takes a process down at its end when it holds a file that it cannot close."""
+    code = """
+import sys; from test_row_file import begin, disk_full_at, write_rows
+with begin(sys.argv[1], "gzip") as file:
+    write_rows(file)
+    with disk_full_at(2500):
+        file.finish()
+"""
+    process = run_here(code, tmp_path / "a.h5")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.strip().splitlines()[-1].startswith("OSError: [Errno 27] File too large")
+
+
+def test_rows_that_a_failed_fsync_may_have_lost_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system reports a page that it could not write once, and drops it: the next fsync succeeds without it."""
+    path = tmp_path / "a.h5"
+    failures = iter([OSError(errno.EIO, "Input/output error")])
+
+    def fsync(descriptor: int) -> None:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+
+    with begin(path) as file:
+        write_rows(file, 4)
+    with begin(path) as file:
+        write_rows(file, 9)
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match=r"Input/output error.*a\.h5\.partial"):
+            file.sync()
+    with begin(path) as file:
+        assert file.done == 4
+
+
+def test_room_is_reserved_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int) -> None:
+        def posix_fallocate(descriptor: int, offset: int, length: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "posix_fallocate", posix_fallocate, raising=False)
+
+    column = RowDataset("a", (1000, 1000), "f4")
+    with RowFile.open_or_resume(tmp_path / "a.h5", 4, [column], fingerprint={}) as file:
+        stat = file.partial.stat()
+        assert stat.st_blocks * 512 >= stat.st_size > 16_000_000
+        file.discard()
+    refuse(errno.ENOSPC)
+    with pytest.raises(FrameError, match=r"a\.h5\.partial: needs 0\.016 GB: No space left"):
+        RowFile.open_or_resume(tmp_path / "a.h5", 4, [column], fingerprint={})
+    assert list(tmp_path.iterdir()) == []
+    refuse(errno.EOPNOTSUPP)
+    RowFile.open_or_resume(tmp_path / "a.h5", 4, [column], fingerprint={}).close()
+    assert [item.name for item in tmp_path.iterdir()] == ["a.h5.partial"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"fingerprint": {**FINGERPRINT, "n_radial": 7}}, "n_radial: 6 there, 7 now"),
         ({"fingerprint": {**FINGERPRINT, "mask": "ab"}}, "mask: None there, 'ab' now"),
         ({"fingerprint": {"n_radial": 6, "range": [0.0, 1.5]}}, "source: 'run7.cxi' there, None now"),
-        ({"constants": {"/result/radius": np.arange(1.0, 7.0)}}, "constants: "),
+        (
+            {"constants": {"/result/radius": np.arange(1.0, 7.0)}},
+            "constants, such as mask or geometry, have other values",
+        ),
+        (
+            {"constants": {"/result/radius": np.arange(1.0, 7.0)}, "fingerprint": {**FINGERPRINT, "n_radial": 7}},
+            "another job: n_radial: 6 there, 7 now. To start",
+        ),
         ({"compression": "gzip"}, " raw' there, "),
     ],
 )
@@ -273,6 +394,21 @@ def test_partial_file_is_not_read_as_frames(tmp_path: Path) -> None:
         write_rows(file, 7)
     with pytest.raises(FrameError, match=r"a\.h5\.partial, data set '/result/maps': is unfinished: 7 of 20 rows"):
         open_frames(tmp_path / "a.h5.partial")
+
+
+def test_finished_file_is_whole_whatever_the_length_of_its_constants(tmp_path: Path) -> None:
+    """The rows done count rows: a weight matrix longer than the stack is no sign of a file cut short."""
+    weight = np.random.default_rng(5).random((ROWS + 8, ROWS + 8))
+    with begin(tmp_path / "a.h5", constants={"/result/weight": weight}) as file:
+        write_rows(file, 7)
+        file.sync()
+    for name in ("/result/weight", "/result/maps"):
+        with pytest.raises(FrameError, match=rf"'{name}': is unfinished: 7 of 20 rows"):
+            open_frames(tmp_path / "a.h5.partial", dataset=name)
+    with begin(tmp_path / "a.h5", constants={"/result/weight": weight}) as file:
+        write_rows(file)
+        file.finish()
+    np.testing.assert_array_equal(open_frames(tmp_path / "a.h5", dataset="/result/weight")[0], weight)
 
 
 def test_finish_wants_all_rows(tmp_path: Path) -> None:
@@ -363,11 +499,82 @@ def test_partial_file_in_use_is_left_alone(tmp_path: Path) -> None:
         second = run_here(command, path)
         _, errors = second.communicate(timeout=60)
         assert second.returncode == 1
-        assert "locked by another process" in errors
+        assert "in use by another process" in errors
         assert "wait for it" in errors
         write_rows(file)
         file.finish()
     assert contents(path)["score"][1] == SCORES.tolist()
+
+
+def test_one_writer_where_hdf5_does_not_lock(tmp_path: Path) -> None:
+    """As on Lustre and NFS: our own lock holds, ends with the process, and the file can then be continued."""
+    path = tmp_path / "a.h5"
+    unlocked = {"HDF5_USE_FILE_LOCKING": "FALSE"}
+    first = run_here(
+        "import sys, time; from test_row_file import begin, write_rows; file = begin(sys.argv[1]); "
+        "write_rows(file, 4); file.sync(); print('open', flush=True); time.sleep(60)",
+        path,
+        **unlocked,
+    )
+    assert first.stdout is not None
+    assert first.stdout.readline() == "open\n"
+    content = (tmp_path / "a.h5.partial").read_bytes()
+    command = "import sys; from test_row_file import begin; begin(sys.argv[1], overwrite=True, resume=False).close()"
+    second = run_here(command, path, **unlocked)
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "a.h5.partial: in use by another process" in errors
+    assert "wait for it" in errors
+    assert [item.name for item in tmp_path.iterdir()] == ["a.h5.partial"]
+    assert (tmp_path / "a.h5.partial").read_bytes() == content
+    first.kill()
+    first.communicate()
+    third = run_here(command.replace("overwrite=True, resume=False", ""), path, **unlocked)
+    assert third.communicate(timeout=60) == ("", "")
+    with begin(path) as file:
+        assert file.done == 4
+
+
+def test_file_systems_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with begin(tmp_path / "a.h5") as file:
+        write_rows(file)
+        file.finish()
+    assert contents(tmp_path / "a.h5")["score"][1] == SCORES.tolist()
+
+
+def test_partial_file_replaced_meanwhile_does_not_get_the_name(tmp_path: Path) -> None:
+    path, partial = tmp_path / "a.h5", tmp_path / "a.h5.partial"
+    with begin(path) as file:
+        write_rows(file)
+        partial.unlink()
+        partial.write_bytes(b"another's, half-written")
+        with pytest.raises(FrameError, match=r"a\.h5\.partial: was removed or replaced by another process"):
+            file.finish()
+        file.discard()
+    assert not path.exists()
+    assert partial.read_bytes() == b"another's, half-written"
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_symbolic_link_stays_and_its_target_is_written(tmp_path: Path, compression: str | None) -> None:
+    (tmp_path / "disk").mkdir()
+    link, target = tmp_path / "a.h5", tmp_path / "disk" / "b.h5"
+    link.symlink_to("disk/b.h5")
+    for overwrite in (False, True):
+        with begin(link, compression, overwrite=overwrite) as file:
+            write_rows(file)
+            assert (tmp_path / "disk" / "b.h5.partial").exists()
+            assert file.finish() == target
+        assert link.is_symlink()
+        assert not target.is_symlink()
+        assert contents(link)["score"][1] == SCORES.tolist()
+    assert list(target.parent.iterdir()) == [target]
+    with pytest.raises(FileExistsError):
+        begin(link, compression)
 
 
 def test_tensors_are_rows(tmp_path: Path) -> None:

@@ -98,7 +98,95 @@ def test_nan_outside_the_mask_is_named_and_nothing_looks_whole(tmp_path: Path) -
     path = write_cxi(tmp_path / "run.cxi", images)
     with open_frames(path) as frames, pytest.raises(FrameError, match=r"run\.cxi, .*frame 4: 1 pixels are NaN"):
         write_maps(frames, tmp_path / "maps.h5", MapSettings(n_radial=6, n_angular=24, order=2), batch=2)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_doing_what_the_message_over_nan_says_works(tmp_path: Path) -> None:
+    """Nothing of the first attempt stands in the way of the second, whose mask makes it another job."""
+    images = np.ones((6, 20, 20), np.float32)
+    images[4, 7, 8] = np.nan
+    np.save(tmp_path / "run.npy", images)
+    settings = MapSettings(n_radial=6, n_angular=24, order=2)
+    with open_frames(tmp_path / "run.npy") as frames, pytest.raises(FrameError, match="pass a mask"):
+        write_maps(frames, tmp_path / "maps.h5", settings, batch=2)
+    with open_frames(tmp_path / "run.npy", mask=np.isfinite(images[4])) as frames:
+        write_maps(frames, tmp_path / "maps.h5", settings, batch=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.npy", "maps.h5"}
+
+
+@pytest.mark.parametrize(
+    ("error", "rows_before", "kept"),
+    [
+        (ValueError("x"), 0, False),
+        (ValueError("x"), 2, False),
+        (TypeError("x"), 2, False),
+        (RuntimeError("x"), 0, False),
+        (RuntimeError("x"), 2, True),
+        (OSError("x"), 0, True),
+        (MemoryError("x"), 2, True),
+        (KeyboardInterrupt(), 0, True),
+    ],
+)
+def test_what_a_failed_job_leaves(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, rows_before: int, kept: bool
+) -> None:
+    """What can be continued stays; what never can is gone, and so is an empty file."""
+
+    def failing(images: Any, mask: Any, first_index: int, source: Any) -> None:
+        if first_index == rows_before:
+            raise error
+
+    monkeypatch.setattr(rows_module, "check_finite", failing)
+    with open_frames(run) as frames, pytest.raises(type(error)):
+        write_maps(frames, tmp_path / "maps.h5", SMALL, batch=2)
+    assert (tmp_path / "maps.h5.partial").exists() == kept
     assert not (tmp_path / "maps.h5").exists()
+
+
+def test_rows_of_an_earlier_call_and_of_a_passing_read_fault_are_kept(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(images: Any, mask: Any, first_index: int, source: Any) -> None:
+        if first_index == 4:
+            raise FrameError("cannot be read") from OSError("stale handle")
+
+    def wrong(images: Any, mask: Any, first_index: int, source: Any) -> None:
+        raise FrameError("NaN")
+
+    for fault in (unreadable, wrong):
+        monkeypatch.setattr(rows_module, "check_finite", fault)
+        with open_frames(run) as frames, pytest.raises(FrameError):
+            write_maps(frames, tmp_path / "maps.h5", SMALL, batch=2)
+        with h5py.File(tmp_path / "maps.h5.partial") as file:
+            assert file["/cdifast/rows_done"][()] == 4
+
+
+@pytest.mark.parametrize("link", [None, "symbolic", "hard"])
+def test_an_input_is_never_the_output(run: Path, tmp_path: Path, link: str | None) -> None:
+    np.save(tmp_path / "mask.npy", open_frames(run).mask)
+    (tmp_path / "weights.safetensors").write_bytes(b"precious")
+    (tmp_path / "run.h5.partial").write_bytes(run.read_bytes())
+    content = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def named(path: Path) -> Path:
+        other = tmp_path / "other.h5"
+        other.unlink(missing_ok=True)
+        if link is None:
+            return path
+        other.symlink_to(path.name) if link == "symbolic" else other.hardlink_to(path)
+        return other
+
+    with open_frames(run, mask=tmp_path / "mask.npy") as frames:
+        for victim in (run, tmp_path / "mask.npy"):
+            with pytest.raises(FrameError, match=f"would destroy the input .*{victim.name}; choose another output"):
+                write_maps(frames, named(victim), SMALL, overwrite=True)
+        weights = tmp_path / "weights.safetensors"
+        with pytest.raises(FrameError, match=r"would destroy the input .*weights\.safetensors"):
+            write_predictions(frames, weights, named(weights), overwrite=True)
+    with open_frames(tmp_path / "run.h5.partial") as frames, pytest.raises(FrameError, match="would destroy the input"):
+        write_maps(frames, tmp_path / "run.h5", SMALL, overwrite=True)
+    (tmp_path / "other.h5").unlink(missing_ok=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == content
 
 
 def test_an_existing_output_is_kept_unless_told(run: Path, tmp_path: Path) -> None:

@@ -71,6 +71,22 @@ def test_other_classes_are_refused(model: torch.nn.Module, card: ModelCard, tmp_
         load_classifier(path, classes=("streak", "ring", "empty"))
 
 
+def test_class_list_that_does_not_fit_the_logits_is_refused(
+    model: torch.nn.Module, card: ModelCard, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    other = dataclasses.replace(card, classes=("ring", "streak"), thresholds=(0.5, 0.5))
+    message = r"weights.safetensors: .*the card names 2 classes, but its network has 3 logits"
+    with pytest.raises(ValueError, match=message):
+        save_weights(path, model, other)
+    assert not path.exists()
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, path, metadata={"card": other.to_json()})
+    for load in (load_classifier, lambda name: load_weights(name, model)):
+        with pytest.raises(ValueError, match=message):
+            load(path)
+
+
 def test_other_tensors_are_refused(model: torch.nn.Module, card: ModelCard, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
