@@ -26,7 +26,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     pathlib.Path
         The temporary name to write to (same folder, hence same file system).
     """
-    final = Path(path)
+    final = Path(path).resolve()  # a symbolic link stays one, and its target is written
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.partial")
     try:

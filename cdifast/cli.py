@@ -98,6 +98,8 @@ def _frames(files: list[str], dataset: str | None, mask: str | None, labels: str
     from cdifast.data import open_frames
 
     with open_frames(files, dataset=dataset, mask=mask, labels=labels) as frames:
+        for warning in frames.warnings:
+            _say(f"warning: {warning}")
         yield frames
 
 
@@ -188,7 +190,7 @@ def info(
         if figure is not None:
             from cdifast.report.figures import draw_frames
 
-            _save(draw_frames(frames), figure)
+            _save(draw_frames(frames), figure, frames)
 
 
 @app.command()
@@ -240,7 +242,7 @@ def maps(
         if figure is not None:
             from cdifast.report.figures import draw_maps
 
-            _save(draw_maps(frames, settings), figure)
+            _save(draw_maps(frames, settings), figure, frames)
 
 
 @app.command()
@@ -392,12 +394,13 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save(figure: Any, path: Path, frames: Frames) -> None:
     from cdifast._atomic import whole_file
+    from cdifast.jobs.rows import refuse_inputs
 
+    refuse_inputs(path, frames.input_paths)
     if path.exists() and path.suffix.lower() != ".png":
         raise FileExistsError(f"{path}: exists already and is no .png file; choose another name for the figure")
-
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png")
     _say(f"figure: {path}")

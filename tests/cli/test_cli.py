@@ -150,7 +150,12 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         ),
         "unknown device": (["predict", good, "-w", good, *out, "--device", "gpu"], r"--device: found 'gpu'"),
         "both flags": (["train", good, "-o", folder / "model", "--resume", "--overwrite"], "one of them, not both"),
-        "figure over frames": (["info", good, "--figure", good], r"good\.cxi: exists already and is no \.png"),
+        "figure over frames": (["info", good, "--figure", good], r"good\.cxi"),
+        "figure over another file": (
+            ["info", good, "--figure", folder / "text.h5"],
+            r"text\.h5: exists already and is no",
+        ),
+        "maps over frames": (["maps", good, "-o", good, "--overwrite", *small, "-q"], r"good\.cxi"),
         "order too high": (["maps", good, "--n-angular", 10, *out], r"order must be at most n_angular // 2 = 5, got 8"),
         "no weights": (["predict", good, "-w", folder / "w.safetensors", *out], r"w\.safetensors"),
         "weights of another format": (["predict", good, "-w", folder / "text.h5", *out], r"text\.h5"),
@@ -190,3 +195,16 @@ def test_interrupting_says_how_to_go_on_and_the_same_command_does(tmp_path: Path
     with open_frames(tmp_path / "a.cxi") as frames:
         assert len(frames) == 300
     assert not partial.exists()
+
+
+def test_a_mask_that_may_be_inverted_is_warned_of_and_figures_are_pngs(tmp_path: Path) -> None:
+    frames = write_cxi(tmp_path / "a.cxi", np.ones((3, 20, 20), np.uint16))
+    mask = np.zeros((20, 20), np.uint8)
+    mask[:15] = 1  # meant as good, but CXI bits count 0 as good
+    np.save(tmp_path / "mask.npy", mask)
+    status, text = run("info", frames, "--mask", tmp_path / "mask.npy", "--figure", tmp_path / "a.png")
+    assert status == 0, text
+    assert "warning: " in text
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    status, text = run("info", frames)
+    assert "warning" not in text
