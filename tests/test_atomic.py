@@ -12,9 +12,14 @@ from cdifast._atomic import whole_file, write_text_whole
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "new folder" / "card.json"
     write_text_whole(path, "old")
-    with pytest.raises(RuntimeError, match="half-way"), whole_file(path) as temporary:
-        temporary.write_text("ne")
-        raise RuntimeError("half-way")
+
+    def interrupted() -> None:
+        with whole_file(path) as temporary:
+            temporary.write_text("ne")
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        interrupted()
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
 
