@@ -90,6 +90,7 @@ def test_wrong_alpha_is_refused() -> None:
         ops.log_activation(torch.ones(3), torch.tensor(1))
 
 
+@pytest.mark.skipif(" " in torch.__file__, reason="torch's inductor cannot link where its own path holds a space")
 def test_compiled_by_inductor_equals_eager() -> None:
     torch._dynamo.reset()
     x = torch.randn(64, 33, requires_grad=True)
