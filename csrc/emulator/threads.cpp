@@ -110,20 +110,24 @@ thread_local Processor* processor = nullptr;
 thread_local Thread* self = nullptr;
 thread_local unsigned barriers_passed = 0;
 
+// Shared memory passes from block to block: its uses are ordered as at a barrier.
+void next_block(Processor& on, int64_t number) {
+  Order& boundary = on.barriers[barriers_passed++ & 1];
+  boundary.publish();
+  overlook();
+  {
+    std::unique_lock<std::mutex> lock(on.mutex);
+    on.start_together(lock, number);
+  }
+  look_again();
+  boundary.subscribe();
+}
+
 void run_thread(Processor& on, int index, int64_t first, int64_t blocks, const std::function<void()>& kernel) {
   processor = &on;
   self = &on.block.thread(index);
   for (int64_t number = first; number < blocks; number += kConcurrentBlocks) {
-    // Shared memory passes from block to block, so that its uses are ordered as at a barrier.
-    Order& boundary = on.barriers[barriers_passed++ & 1];
-    boundary.publish();
-    overlook();
-    {
-      std::unique_lock<std::mutex> lock(on.mutex);
-      on.start_together(lock, number);
-    }
-    look_again();
-    boundary.subscribe();
+    if (number != first) next_block(on, number);
 
     std::exception_ptr failure;
     try {
@@ -181,6 +185,7 @@ void run_grid(dim3 grid, dim3 block, const std::function<void()>& kernel) {
   std::vector<std::thread> threads;
   for (int64_t first = 0; first < std::min<int64_t>(std::max<int64_t>(blocks, 1), kConcurrentBlocks); ++first) {
     processors.push_back(std::make_unique<Processor>(grid, block));
+    processors.back()->block.start(first);
   }
   for (std::size_t first = 0; first < processors.size(); ++first) {
     Processor& on = *processors[first];
