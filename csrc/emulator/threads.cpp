@@ -126,6 +126,7 @@ void next_block(Processor& on, int64_t number) {
 void run_thread(Processor& on, int index, int64_t first, int64_t blocks, const std::function<void()>& kernel) {
   processor = &on;
   self = &on.block.thread(index);
+  barriers_passed = 0;
   for (int64_t number = first; number < blocks; number += kConcurrentBlocks) {
     if (number != first) next_block(on, number);
 
@@ -144,6 +145,81 @@ void run_thread(Processor& on, int index, int64_t first, int64_t blocks, const s
     if (on.error) return;
   }
 }
+
+// Threads that outlive a launch: to make one costs ThreadSanitizer more than most of what it runs. A launch comes after
+// all that the host did before, and the host goes on after all of the launch; nothing else is in order.
+class Workers {
+ public:
+  ~Workers() {
+    begin(0, nullptr);
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  // task(0) to task(count - 1), at the same time.
+  void run(int count, const std::function<void(int)>& task) {
+    while (static_cast<int>(threads_.size()) < count) {
+      threads_.emplace_back([this, index = static_cast<int>(threads_.size()), round = round_] { loop(index, round); });
+    }
+    launch_.publish();
+    begin(count, &task);
+    overlook();
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      ended_.wait(lock, [&] { return running_ == 0; });
+    }
+    look_again();
+    end_.subscribe();
+  }
+
+ private:
+  void begin(int count, const std::function<void(int)>* task) {
+    overlook();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      task_ = task;
+      count_ = running_ = count;
+      ++round_;
+    }
+    begun_.notify_all();
+    look_again();
+  }
+
+  void loop(int index, int64_t round) {
+    for (;;) {
+      const std::function<void(int)>* task = nullptr;
+      bool mine = false;
+      overlook();
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        begun_.wait(lock, [&] { return round_ != round; });
+        round = round_;
+        task = task_;
+        mine = index < count_;
+      }
+      look_again();
+      if (task == nullptr) return;
+      if (!mine) continue;
+      launch_.subscribe();
+      (*task)(index);
+      end_.publish();
+      overlook();
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (--running_ == 0) ended_.notify_one();
+      }
+      look_again();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable begun_, ended_;
+  const std::function<void(int)>* task_ = nullptr;
+  int count_ = 0;
+  int running_ = 0;
+  int64_t round_ = 0;
+  std::vector<std::thread> threads_;
+  Order launch_, end_;
+};
 
 }  // namespace
 
@@ -182,19 +258,16 @@ Exclusive::~Exclusive() {
 void run_grid(dim3 grid, dim3 block, const std::function<void()>& kernel) {
   const int64_t blocks = int64_t{grid.x} * grid.y * grid.z;
   std::vector<std::unique_ptr<Processor>> processors;
-  std::vector<std::thread> threads;
-  for (int64_t first = 0; first < std::min<int64_t>(std::max<int64_t>(blocks, 1), kConcurrentBlocks); ++first) {
+  for (int64_t first = 0; first < std::clamp<int64_t>(blocks, 1, kConcurrentBlocks); ++first) {
     processors.push_back(std::make_unique<Processor>(grid, block));
     processors.back()->block.start(first);
   }
-  for (std::size_t first = 0; first < processors.size(); ++first) {
-    Processor& on = *processors[first];
-    for (int i = 0; i < on.block.size(); ++i) {
-      threads.emplace_back(
-          [&on, i, first, blocks, &kernel] { run_thread(on, i, static_cast<int64_t>(first), blocks, kernel); });
-    }
-  }
-  for (std::thread& thread : threads) thread.join();
+  const int size = processors.front()->block.size();
+  static Workers workers;
+  workers.run(static_cast<int>(processors.size()) * size, [&](int index) {
+    const int first = index / size;
+    run_thread(*processors[first], index % size, first, blocks, kernel);
+  });
   for (const auto& on : processors) {
     if (on->error) std::rethrow_exception(on->error);
   }
