@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator
 
 import emulator_build
@@ -14,7 +15,9 @@ Configure = Callable[..., None]
 
 @pytest.fixture(scope="session")
 def _library() -> ctypes.CDLL:
-    path = emulator_build.operator_library()
+    # Set by test_sanitizers.py, which runs the operators' tests a second time with AddressSanitizer preloaded.
+    address = os.environ.get("CDIFAST_EMULATOR_ENGINE") == emulator_build.ADDRESS.name
+    path = emulator_build.operator_library(emulator_build.ADDRESS if address else emulator_build.FIBERS)
     torch.ops.load_library(path)
     library = ctypes.CDLL(str(path))
     library.cdifast_emulator_configure.argtypes = (ctypes.c_uint32, ctypes.c_uint8, ctypes.c_bool)

@@ -35,8 +35,8 @@ class Engine:
 
 
 FIBERS = Engine("fibers", "fibers.cpp", ("-O2",))
-# UndefinedBehaviorSanitizer for misaligned vectors, which fault on a GPU.
-ADDRESS = Engine("address", "fibers.cpp", ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
+# UndefinedBehaviorSanitizer too, for misaligned vectors, which fault on a GPU.
+ADDRESS = Engine("address", "fibers.cpp", ("-O1", "-fsanitize=address,alignment,bounds", "-fno-sanitize-recover=all"))
 THREAD = Engine("thread", "threads.cpp", ("-O1", "-fsanitize=thread"))
 
 
@@ -114,24 +114,35 @@ def program(name: str, engine: Engine, *sources: Path | str) -> Path:
     return _build(f"{name}-{engine.name}", arguments)
 
 
-def run(path: Path, *arguments: str | int) -> subprocess.CompletedProcess[str]:
-    """Runs a program of :func:`program`. A hang fails the test."""
+def run(path: Path, *arguments: str | int, preload: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs a program with sanitizers in it. A hang fails the test."""
     # ThreadSanitizer keeps its records at fixed addresses, which a kernel that randomises many bits may have taken.
     fixed = [setarch, "-R"] if (setarch := shutil.which("setarch")) else []
-    command = [*fixed, str(path), *map(str, arguments)]
+    command = [*fixed, "env", f"LD_PRELOAD={preload}", str(path), *map(str, arguments)]
     environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
 
 
-def operator_library() -> Path:
+def address_sanitizer_runtime() -> str:
+    """What to preload into Python before a library built with :data:`ADDRESS`; skips where it is not found."""
+    files = [
+        subprocess.run([_compiler(), f"-print-file-name={name}"], capture_output=True, text=True).stdout.strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
+    if not all(Path(file).is_absolute() for file in files):
+        pytest.skip(f"{_compiler()} has no libasan.so to preload")
+    return " ".join(files)
+
+
+def operator_library(engine: Engine) -> Path:
     """The library that registers every CUDA operator as ``cdifast_emulator::*`` for CPU tensors."""
     cuda = ROOT / "csrc" / "cuda"
     own = (ROOT / "csrc" / "schema.cpp", *sorted(cuda.glob("*_cuda.cpp")), *LAUNCHERS)
     arguments = (
-        *(*FLAGS, f"-DCDIFAST_MAX_BLOCKS={MAX_BLOCKS}", *FIBERS.flags),
+        *(*FLAGS, f"-DCDIFAST_MAX_BLOCKS={MAX_BLOCKS}", *engine.flags),
         *("-fPIC", "-shared", "-fvisibility=hidden", "-DTORCH_TARGET_VERSION=0x020a000000000000"),
         *("-isystem", str(TORCH / "include")),
-        *_sources(FIBERS, *own, ROOT / "csrc" / "emulator" / "torch_library.cpp"),
+        *_sources(engine, *own, ROOT / "csrc" / "emulator" / "torch_library.cpp"),
         *(f"-L{TORCH / 'lib'}", "-ltorch_cpu"),
     )
-    return _build("operators", arguments, key=torch.__version__, suffix=".so")
+    return _build(f"operators-{engine.name}", arguments, key=torch.__version__, suffix=".so")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from emulator_build import ADDRESS, THREAD, Engine, program, run
 
-HERE = Path(__file__).parent
 NUMBERS = list(range(64))
 REVERSED = NUMBERS[::-1]
 UNTOUCHED = -7
