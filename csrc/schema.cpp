@@ -2,7 +2,9 @@
 // autocast and vmap rules; csrc/cpu and csrc/cuda add the kernels.
 #include <torch/csrc/stable/library.h>
 
-STABLE_TORCH_LIBRARY(cdifast, m) {
+#include "library.h"
+
+STABLE_TORCH_LIBRARY(CDIFAST_LIBRARY, m) {
   // alpha: one floating element, on the CPU or on x's device.
   m.def("log_activation(Tensor x, Tensor alpha) -> Tensor");
   m.def("log_activation_backward(Tensor grad, Tensor x, Tensor alpha) -> Tensor");

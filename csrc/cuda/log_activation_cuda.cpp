@@ -1,29 +1,26 @@
 // The log activation on CUDA: checks, launch on torch's stream, registration.
-#include <torch/csrc/stable/accelerator.h>
-
 #include <tuple>
 
+#include "../library.h"
 #include "../torch_bridge.h"
+#include "device.h"
 #include "log_activation_launch.h"
 #include "runtime.h"
-#include "stream.h"
 
 namespace cdifast::cuda {
 namespace {
-
-using torch::stable::accelerator::DeviceGuard;
 
 // An alpha on the GPU in the type that the kernels read; it must outlive the launch.
 Tensor readable_alpha(const Tensor& alpha) {
   const DType dtype = floating_dtype(alpha, "log_activation", "alpha");
   const bool half = dtype == DType::f16 || dtype == DType::bf16;
-  return half && !alpha.is_cpu() ? torch::stable::to(alpha, ScalarType::Float) : alpha;
+  return half && on_device(alpha) ? torch::stable::to(alpha, ScalarType::Float) : alpha;
 }
 
 AlphaArgument alpha_argument(const Tensor& alpha, const Tensor& x) {
   STD_TORCH_CHECK(alpha.numel() == 1, "log_activation: alpha has ", alpha.numel(), " elements; expected 1");
   AlphaArgument argument{0.0, nullptr, DType::f64};
-  if (alpha.is_cpu()) {
+  if (!on_device(alpha)) {
     argument.value = scalar_value(alpha, "log_activation", "alpha");
   } else {
     STD_TORCH_CHECK(alpha.get_device_index() == x.get_device_index(),
@@ -37,18 +34,18 @@ AlphaArgument alpha_argument(const Tensor& alpha, const Tensor& x) {
 void check_launch(int error) { STD_TORCH_CHECK(error == 0, "log_activation: CUDA error: ", error_text(error)); }
 
 Tensor forward(const Tensor& x, const Tensor& alpha) {
-  const DeviceGuard guard(x.get_device_index());
+  const DeviceScope scope(x);
   const Tensor alpha_ = readable_alpha(alpha);
   const DType dtype = floating_dtype(x, "log_activation", "x");
   Tensor y = torch::stable::empty_like(x);
   const Tensor source = laid_out_like(x, y);
   check_launch(log_activation_forward(dtype, source.const_data_ptr(), y.mutable_data_ptr(), x.numel(),
-                                      alpha_argument(alpha_, x), current_stream(x.get_device_index())));
+                                      alpha_argument(alpha_, x), stream_of(x)));
   return y;
 }
 
 Tensor backward(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
-  const DeviceGuard guard(x.get_device_index());
+  const DeviceScope scope(x);
   const Tensor alpha_ = readable_alpha(alpha);
   check_gradient(grad, x, "log_activation_backward");
   const DType dtype = floating_dtype(x, "log_activation_backward", "x");
@@ -56,13 +53,12 @@ Tensor backward(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
   const Tensor gradient = laid_out_like(grad, grad_x);
   const Tensor source = laid_out_like(x, grad_x);
   check_launch(log_activation_backward(dtype, gradient.const_data_ptr(), source.const_data_ptr(),
-                                       grad_x.mutable_data_ptr(), x.numel(), alpha_argument(alpha_, x),
-                                       current_stream(x.get_device_index())));
+                                       grad_x.mutable_data_ptr(), x.numel(), alpha_argument(alpha_, x), stream_of(x)));
   return grad_x;
 }
 
 std::tuple<Tensor, Tensor> backward_alpha(const Tensor& grad, const Tensor& x, const Tensor& alpha) {
-  const DeviceGuard guard(x.get_device_index());
+  const DeviceScope scope(x);
   const Tensor alpha_ = readable_alpha(alpha);
   check_gradient(grad, x, "log_activation_backward");
   const DType dtype = floating_dtype(x, "log_activation_backward_alpha", "x");
@@ -77,7 +73,7 @@ std::tuple<Tensor, Tensor> backward_alpha(const Tensor& grad, const Tensor& x, c
   check_launch(log_activation_backward_alpha(
       dtype, gradient.const_data_ptr(), source.const_data_ptr(), grad_x.mutable_data_ptr(), total.mutable_data_ptr(),
       alpha_dtype == DType::f64 ? DType::f64 : DType::f32, workspace.mutable_data_ptr<double>(), x.numel(),
-      alpha_argument(alpha_, x), current_stream(x.get_device_index())));
+      alpha_argument(alpha_, x), stream_of(x)));
   Tensor grad_alpha = torch::stable::empty_like(alpha);
   torch::stable::copy_(grad_alpha, torch::stable::reshape(total, alpha.sizes()));
   return {grad_x, grad_alpha};
@@ -86,7 +82,7 @@ std::tuple<Tensor, Tensor> backward_alpha(const Tensor& grad, const Tensor& x, c
 }  // namespace
 }  // namespace cdifast::cuda
 
-STABLE_TORCH_LIBRARY_IMPL(cdifast, CUDA, m) {
+STABLE_TORCH_LIBRARY_IMPL(CDIFAST_LIBRARY, CDIFAST_CUDA_KEY, m) {
   m.impl("log_activation", TORCH_BOX(&cdifast::cuda::forward));
   m.impl("log_activation_backward", TORCH_BOX(&cdifast::cuda::backward));
   m.impl("log_activation_backward_alpha", TORCH_BOX(&cdifast::cuda::backward_alpha));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../common/log_activation_math.h"
+#include "launch.cuh"
 
 namespace cdifast::cuda {
 
@@ -97,7 +98,7 @@ __global__ void log_activation_backward_alpha_kernel(const T* __restrict__ grad,
     sum += static_cast<double>(pack_sum);
   }
 
-  __shared__ double partial[kThreads];
+  CDIFAST_SHARED(double, partial, kThreads);
   partial[threadIdx.x] = sum;
   __syncthreads();
   for (int half = kThreads / 2; half > 0; half /= 2) {
@@ -110,7 +111,7 @@ __global__ void log_activation_backward_alpha_kernel(const T* __restrict__ grad,
 // total[0] = sum of parts, by one block.
 template <typename A>
 __global__ void log_activation_sum_parts_kernel(const double* __restrict__ parts, int count, A* __restrict__ total) {
-  __shared__ double partial[kThreads];
+  CDIFAST_SHARED(double, partial, kThreads);
   double sum = 0.0;
   for (int i = threadIdx.x; i < count; i += kThreads) sum += parts[i];
   partial[threadIdx.x] = sum;

@@ -1,14 +1,12 @@
-#include <cuda_runtime.h>
-
 #include <type_traits>
 
+#include "launch.cuh"
 #include "log_activation_kernel.cuh"
 #include "log_activation_launch.h"
 
 namespace cdifast::cuda {
 namespace {
 
-// Enough blocks to fill any card several times over; the kernels stride over the rest.
 int blocks_for(int64_t packs) {
   const int64_t blocks = (packs + kThreads - 1) / kThreads;
   return static_cast<int>(blocks < kLogActivationMaxBlocks ? blocks : kLogActivationMaxBlocks);
@@ -46,11 +44,11 @@ int log_activation_forward(DType dtype, const void* x, void* y, int64_t count, c
     T* target = static_cast<T*>(y);
     const auto a = alpha_source<compute_t<T>>(alpha);
     launch_packed<T>(count, aligned(x) && aligned(y), [&](auto vector, int64_t first, int64_t packs, int blocks, int) {
-      log_activation_forward_kernel<T, decltype(vector)::value>
-          <<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(source + first, target + first, packs, a);
+      launch(log_activation_forward_kernel<T, decltype(vector)::value>, blocks, kThreads, stream, source + first,
+             target + first, packs, a);
     });
   });
-  return cudaGetLastError();
+  return launch_error();
 }
 
 int log_activation_backward(DType dtype, const void* grad, const void* x, void* grad_x, int64_t count,
@@ -63,18 +61,16 @@ int log_activation_backward(DType dtype, const void* grad, const void* x, void* 
     const auto a = alpha_source<compute_t<T>>(alpha);
     launch_packed<T>(count, aligned(grad) && aligned(x) && aligned(grad_x),
                      [&](auto vector, int64_t first, int64_t packs, int blocks, int) {
-                       log_activation_backward_kernel<T, decltype(vector)::value>
-                           <<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-                               gradient + first, source + first, target + first, packs, a);
+                       launch(log_activation_backward_kernel<T, decltype(vector)::value>, blocks, kThreads, stream,
+                              gradient + first, source + first, target + first, packs, a);
                      });
   });
-  return cudaGetLastError();
+  return launch_error();
 }
 
 int log_activation_backward_alpha(DType dtype, const void* grad, const void* x, void* grad_x, void* grad_alpha,
                                   DType grad_alpha_dtype, double* workspace, int64_t count, const AlphaArgument& alpha,
                                   void* stream) {
-  const auto cuda_stream = static_cast<cudaStream_t>(stream);
   int parts = 0;
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -82,20 +78,21 @@ int log_activation_backward_alpha(DType dtype, const void* grad, const void* x, 
     const T* source = static_cast<const T*>(x);
     T* target = static_cast<T*>(grad_x);
     const auto a = alpha_source<compute_t<T>>(alpha);
-    parts = launch_packed<T>(
-        count, aligned(grad) && aligned(x) && aligned(grad_x),
-        [&](auto vector, int64_t first, int64_t packs, int blocks, int blocks_before) {
-          log_activation_backward_alpha_kernel<T, decltype(vector)::value><<<blocks, kThreads, 0, cuda_stream>>>(
-              gradient + first, source + first, target + first, workspace + blocks_before, packs, a);
-        });
+    parts = launch_packed<T>(count, aligned(grad) && aligned(x) && aligned(grad_x),
+                             [&](auto vector, int64_t first, int64_t packs, int blocks, int blocks_before) {
+                               launch(log_activation_backward_alpha_kernel<T, decltype(vector)::value>, blocks,
+                                      kThreads, stream, gradient + first, source + first, target + first,
+                                      workspace + blocks_before, packs, a);
+                             });
   });
   if (grad_alpha_dtype == DType::f64) {
-    log_activation_sum_parts_kernel<<<1, kThreads, 0, cuda_stream>>>(workspace, parts,
-                                                                     static_cast<double*>(grad_alpha));
+    launch(log_activation_sum_parts_kernel<double>, 1, kThreads, stream, workspace, parts,
+           static_cast<double*>(grad_alpha));
   } else {
-    log_activation_sum_parts_kernel<<<1, kThreads, 0, cuda_stream>>>(workspace, parts, static_cast<float*>(grad_alpha));
+    launch(log_activation_sum_parts_kernel<float>, 1, kThreads, stream, workspace, parts,
+           static_cast<float*>(grad_alpha));
   }
-  return cudaGetLastError();
+  return launch_error();
 }
 
 }  // namespace cdifast::cuda

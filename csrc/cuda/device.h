@@ -1,0 +1,36 @@
+// The GPU as the registration files see it through torch; the emulator (csrc/emulator) has its own.
+#pragma once
+
+#include "../torch_bridge.h"
+
+#if defined(CDIFAST_EMULATOR)
+
+#include "../emulator/device.h"
+
+#else
+
+#include <torch/csrc/stable/accelerator.h>
+
+#include "stream.h"
+
+// Where the kernels are registered.
+#define CDIFAST_CUDA_KEY CUDA
+
+namespace cdifast::cuda {
+
+// While it lives, the device of `tensor` is the current one.
+class DeviceScope {
+ public:
+  explicit DeviceScope(const Tensor& tensor) : guard_(tensor.get_device_index()) {}
+
+ private:
+  torch::stable::accelerator::DeviceGuard guard_;
+};
+
+inline bool on_device(const Tensor& tensor) { return !tensor.is_cpu(); }
+
+inline void* stream_of(const Tensor& tensor) { return current_stream(tensor.get_device_index()); }
+
+}  // namespace cdifast::cuda
+
+#endif
