@@ -30,8 +30,8 @@ def architectures() -> list[str]:
 
 
 def report(launcher: Path) -> str:
-    version = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True).stdout
     targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in architectures()]
+    version = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True).stdout
     flags = ["-std=c++17", "-O3", "-DNDEBUG", "-Xptxas", "-v", *targets]
     kept = cached(f"ptxas-{launcher.stem}", version + " ".join(flags), ".txt")
     if not kept.exists():
