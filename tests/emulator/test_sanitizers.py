@@ -1,7 +1,7 @@
 """Every CUDA operator under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer.
 
-An operator has ``csrc/cuda/<operator>_launch.cu``; ``tests/emulator/test_<operator>.py``, which runs again here; and
-``tests/emulator/<operator>_main.cpp``, which calls every launcher without torch, for ThreadSanitizer.
+An operator has ``csrc/cuda/<operator>_launch.cu``; ``test_emulated_<operator>.py`` beside this file, which runs again
+here; and ``<operator>_main.cpp``, which calls every launcher without torch, for ThreadSanitizer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def operator_of(launcher: Path) -> str:
 def test_no_access_outside_a_tensor_or_shared_array(launcher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     operator_library(ADDRESS)  # built here, where the compiler is not under AddressSanitizer
     monkeypatch.setenv("CDIFAST_EMULATOR_ENGINE", ADDRESS.name)
-    test = HERE / f"test_{operator_of(launcher)}.py"
+    test = HERE / f"test_emulated_{operator_of(launcher)}.py"
     done = run(
         Path(sys.executable),
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", test),
