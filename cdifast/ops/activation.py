@@ -55,7 +55,7 @@ def log_activation(x: Tensor, alpha: float | Tensor = 0.2) -> Tensor:
 
     References
     ----------
-    P1: Zimmermann et al., Phys. Rev. E 99, 063309 (2019), section 5.2.
+    P1: Zimmermann et al., Phys. Rev. E 99, 063309 (2019), section 5.1.
 
     Examples
     --------

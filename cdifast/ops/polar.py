@@ -124,7 +124,9 @@ def polar_resample(
 
     References
     ----------
-    P2: Zimmermann et al., CPLR (2022), section 2; SCIENCE decisions in the project's documentation.
+    P2: Zimmermann et al., "Finding the semantic similarity in single-particle diffraction images using self-supervised
+    contrastive projection learning" (2022), section II. It leaves the grid open; angles that leave out the end point,
+    the validity rule and the defaults are decided here.
 
     Examples
     --------

@@ -208,3 +208,28 @@ def test_a_mask_that_may_be_inverted_is_warned_of_and_figures_are_pngs(tmp_path:
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     status, text = run("info", frames)
     assert "warning" not in text
+
+
+def test_info_and_maps_of_three_real_lcls_frames_with_figures(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "lcls_frames.npz"
+    status, text = run("info", source, "--figure", tmp_path / "frames.png")
+    assert status == 0, text
+    assert "3 of 260 x 257 pixels, float32" in text
+    assert "1455 of 66820 pixels bad" in text
+    assert "% negative" in text
+    options = ("--normalize", "pearson", "--r-max", 70, "--figure", tmp_path / "maps.png", "-q")
+    status, text = run("maps", source, "-o", tmp_path / "maps.h5", *options)
+    assert status == 0, text
+    with h5py.File(tmp_path / "maps.h5") as file:
+        maps = file["/entry_1/maps/data"][:]
+        weight = file["/entry_1/maps/weight"][:]
+    assert maps.shape == (3, 112, 112)
+    assert np.isfinite(maps).all()
+    # A ring correlates fully with itself, where the mask leaves most of it (a sample beside the gap counts in
+    # part, and once in the deviation but squared in the correlation).
+    assert (np.diagonal(weight) > 0).mean() > 0.8
+    measured = np.diagonal(weight) > 0.9
+    assert measured.mean() > 0.5
+    np.testing.assert_allclose(np.diagonal(maps, axis1=1, axis2=2)[:, measured], 1.0, atol=0.02)
+    for figure in ("frames.png", "maps.png"):
+        assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
