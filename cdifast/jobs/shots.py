@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from cdifast.data import CxiWriter, RowDataset
+from cdifast.data.row_file import Compression
 from cdifast.simulate import PRESETS, iter_shots
 from cdifast.simulate.particles import PARAMETERS
 
@@ -24,7 +25,7 @@ def write_shots(
     seed: int = 0,
     start: int = 0,
     batch: int = 16,
-    compression: str | None = None,
+    compression: Compression | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Path:
@@ -72,7 +73,7 @@ def write_shots(
         mask=detector.lit().numpy(),
         detector_distance=detector.distance,
         pixel_size=detector.pixel_pitch,
-        compression=compression,  # type: ignore[arg-type]
+        compression=compression,
         columns=[RowDataset("parameters", (), PARAMETERS, path="/entry_1/simulation_1/parameters")],
         fingerprint={"preset": preset, "seed": seed, "start": start},
         overwrite=overwrite,
