@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "../common/polar_math.h"
+#include "../common/resample_math.h"
 #include "../torch_bridge.h"
 #include "polar_simd.h"
 
@@ -78,18 +78,21 @@ void for_each_sample(const Geometry& geometry, const Directions& directions, int
   const double cy = geometry.center_at(g, 0);
   const double cx = geometry.center_at(g, 1);
   const uint8_t* good = geometry.good_at(g);
-  PolarTaps taps;
+  Taps taps;
+  TapSlopes slopes;
+  const SourceShape source = polar_source(geometry.grid);
   for (int64_t k = 0; k < geometry.grid.n_angular; ++k) {
-    polar_taps(geometry.grid, cy - r * directions.sin[k], cx + r * directions.cos[k], good, taps);
-    f(k, taps);
+    const Position at = polar_position(r, directions.cos[k], directions.sin[k], cy, cx);
+    bilinear_taps(source, at, geometry.grid.nearest, good, taps, &slopes);
+    f(k, taps, slopes);
   }
 }
 
 template <typename C>
 void plan_ring(const Geometry& geometry, const Directions& directions, int64_t g, int64_t j, PlannedSample<C>* ring) {
-  for_each_sample(geometry, directions, g, j, [&](int64_t k, const PolarTaps& taps) {
+  for_each_sample(geometry, directions, g, j, [&](int64_t k, const Taps& taps, const TapSlopes& slopes) {
     for (int t = 0; t < 4; ++t) {
-      ring[k].pixel[t] = static_cast<int32_t>(taps.pixel[t]);
+      ring[k].pixel[t] = static_cast<int32_t>(taps.element[t]);
       ring[k].coefficient[t] = taps.total > 0.0 ? static_cast<C>(taps.weight[t] / taps.total) : C{0};
     }
     if (taps.total == 0.0) ring[k].pixel[0] = -1;
@@ -165,9 +168,10 @@ Tensor polar_weight(const Tensor& center, const std::optional<Tensor>& good, int
     T* target = static_cast<T*>(out.mutable_data_ptr());
     torch::stable::parallel_for(0, geometry.count * n_radial, 1, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        for_each_sample(geometry, directions, row / n_radial, row % n_radial, [&](int64_t k, const PolarTaps& taps) {
-          store_element(target[row * n_angular + k], static_cast<compute_t<T>>(taps.total));
-        });
+        for_each_sample(geometry, directions, row / n_radial, row % n_radial,
+                        [&](int64_t k, const Taps& taps, const TapSlopes& slopes) {
+                          store_element(target[row * n_angular + k], static_cast<compute_t<T>>(taps.total));
+                        });
       }
     });
   });
@@ -232,25 +236,27 @@ Tensor polar_resample_backward_center(const Tensor& grad_, const Tensor& images_
           const T* image = pixels + n * grid.height * grid.width;
           for (int64_t j = 0; j < grid.n_radial; ++j) {
             const G* ring = gradient + (n * grid.n_radial + j) * grid.n_angular;
-            for_each_sample(
-                geometry, directions, geometry.count == 1 ? 0 : n, j, [&](int64_t k, const PolarTaps& taps) {
-                  if (taps.total == 0.0) return;
-                  // value = sum w I / sum w, both of which move with the sample where neighbours are missing.
-                  double value = 0.0, value_y = 0.0, value_x = 0.0, total = 0.0, total_y = 0.0, total_x = 0.0;
-                  for (int t = 0; t < 4; ++t) {
-                    if (taps.weight[t] == 0.0 && taps.dy[t] == 0.0 && taps.dx[t] == 0.0) continue;
-                    const double pixel = load_element(image[taps.pixel[t]]);
-                    total += taps.weight[t];
-                    total_y += taps.dy[t];
-                    total_x += taps.dx[t];
-                    value += taps.weight[t] * pixel;
-                    value_y += taps.dy[t] * pixel;
-                    value_x += taps.dx[t] * pixel;
-                  }
-                  const double g = load_element(ring[k]);
-                  parts[n * 2] += g * (value_y - value / total * total_y) / total;
-                  parts[n * 2 + 1] += g * (value_x - value / total * total_x) / total;
-                });
+            for_each_sample(geometry, directions, geometry.count == 1 ? 0 : n, j,
+                            [&](int64_t k, const Taps& taps, const TapSlopes& slopes) {
+                              if (taps.total == 0.0) return;
+                              // value = sum w I / sum w, both of which move with the sample where neighbours are
+                              // missing.
+                              double value = 0.0, value_y = 0.0, value_x = 0.0, total = 0.0, total_y = 0.0,
+                                     total_x = 0.0;
+                              for (int t = 0; t < 4; ++t) {
+                                if (taps.weight[t] == 0.0 && slopes.dy[t] == 0.0 && slopes.dx[t] == 0.0) continue;
+                                const double pixel = load_element(image[taps.element[t]]);
+                                total += taps.weight[t];
+                                total_y += slopes.dy[t];
+                                total_x += slopes.dx[t];
+                                value += taps.weight[t] * pixel;
+                                value_y += slopes.dy[t] * pixel;
+                                value_x += slopes.dx[t] * pixel;
+                              }
+                              const double g = load_element(ring[k]);
+                              parts[n * 2] += g * (value_y - value / total * total_y) / total;
+                              parts[n * 2 + 1] += g * (value_x - value / total * total_x) / total;
+                            });
           }
         }
       });
