@@ -9,8 +9,8 @@
 //   - the order in which threads run between two barriers can be changed (Settings): results must not change;
 //   - built with -fsanitize=address,undefined: accesses outside a buffer or a shared array, and misaligned vectors;
 //   - built with -fsanitize=thread and threads.cpp in place of fibers.cpp: data races, as CUDA's memory model has them.
-// What it is not: a GPU. Timing, caches, registers, nvcc's code and CUDA's own arithmetic (log1pf, half conversions)
-// are not emulated, and 32 threads of a warp share no instruction.
+// What it is not: a GPU. Timing, caches, registers, nvcc's code and CUDA's own arithmetic (half conversions, say) are
+// not emulated, and 32 threads of a warp share no instruction.
 #pragma once
 
 #include <atomic>
