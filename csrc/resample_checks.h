@@ -49,10 +49,10 @@ struct SamplingGeometry {
   int64_t count;  // 1, or the number of images
 
   // Everything must be on the device of `like`.
-  SamplingGeometry(ResampleWay way, const PolarGrid& grid_, const Tensor& center_, const std::optional<Tensor>& good_,
+  SamplingGeometry(SamplingKind kind, const PolarGrid& grid_, const Tensor& center_, const std::optional<Tensor>& good_,
                    const Named& like, const char* op)
       : grid(grid_),
-        source(way == ResampleWay::polar ? polar_source(grid_) : cartesian_source(grid_)),
+        source(kind == SamplingKind::polar ? polar_source(grid_) : cartesian_source(grid_)),
         center(torch::stable::contiguous(center_)),
         count(center_.dim() == 2 ? center_.size(0) : 0) {
     constexpr int64_t most = std::numeric_limits<int32_t>::max();

@@ -20,7 +20,7 @@
 namespace cdifast {
 
 // Which of the two.
-enum class ResampleWay : int8_t { polar, cartesian };
+enum class SamplingKind : int8_t { polar, cartesian };
 
 struct PolarGrid {
   int64_t height;  // of the detector image

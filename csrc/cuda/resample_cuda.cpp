@@ -30,64 +30,64 @@ Tensor workspace_of(const Tensor& like, int64_t size) {
 void check_launch(int error, const char* op) { STD_TORCH_CHECK(error == 0, op, ": CUDA error: ", error_text(error)); }
 
 // Into `given`, or a new tensor.
-Tensor forward(ResampleWay way, const char* op, const Named& source_, const PolarGrid& grid, const Tensor& center,
+Tensor forward(SamplingKind kind, const char* op, const Named& source_, const PolarGrid& grid, const Tensor& center,
                const Mask& good, double fill, const std::optional<Tensor>& given) {
   const DType dtype = element_dtype(source_.tensor, op, source_.name);
   const Tensor source = torch::stable::contiguous(source_.tensor);
-  const SamplingGeometry geometry(way, grid, center, good, source_, op);
+  const SamplingGeometry geometry(kind, grid, center, good, source_, op);
   const int64_t images = source.size(0);
   geometry.check_covers(images, op);
-  const bool polar = way == ResampleWay::polar;
+  const bool polar = kind == SamplingKind::polar;
   Tensor out = given.has_value()
                    ? *given
                    : torch::stable::new_empty(
                          source, {images, polar ? grid.n_radial : grid.height, polar ? grid.n_angular : grid.width},
                          resampled_type(source));
   Tensor workspace = workspace_of(source, resample_workspace(grid));
-  check_launch(resample_forward(way, dtype, source.const_data_ptr(), out.mutable_data_ptr(), launch_geometry(geometry),
+  check_launch(resample_forward(kind, dtype, source.const_data_ptr(), out.mutable_data_ptr(), launch_geometry(geometry),
                                 images, fill, workspace.mutable_data_ptr<double>(), stream_of(source)),
                op);
   return out;
 }
 
-Tensor weight(ResampleWay way, const char* op, const PolarGrid& grid, const Tensor& center, const Mask& good,
+Tensor weight(SamplingKind kind, const char* op, const PolarGrid& grid, const Tensor& center, const Mask& good,
               bool float64) {
   const DeviceScope scope(center);
-  const SamplingGeometry geometry(way, grid, center, good, {center, "center"}, op);
-  const bool polar = way == ResampleWay::polar;
+  const SamplingGeometry geometry(kind, grid, center, good, {center, "center"}, op);
+  const bool polar = kind == SamplingKind::polar;
   Tensor out = torch::stable::new_empty(
       center, {geometry.count, polar ? grid.n_radial : grid.height, polar ? grid.n_angular : grid.width},
       float64 ? ScalarType::Double : ScalarType::Float);
   Tensor workspace = workspace_of(center, resample_workspace(grid));
-  check_launch(resample_weight(way, float64, out.mutable_data_ptr(), launch_geometry(geometry),
+  check_launch(resample_weight(kind, float64, out.mutable_data_ptr(), launch_geometry(geometry),
                                workspace.mutable_data_ptr<double>(), stream_of(center)),
                op);
   return out;
 }
 
-Tensor backward(ResampleWay way, const char* op, const Tensor& grad_, const PolarGrid& grid, const Tensor& center,
+Tensor backward(SamplingKind kind, const char* op, const Tensor& grad_, const PolarGrid& grid, const Tensor& center,
                 const Mask& good) {
   const DeviceScope scope(grad_);
   const DType dtype = floating_dtype(grad_, op, "grad");
   const Tensor grad = torch::stable::contiguous(grad_);
-  const SamplingGeometry geometry(way, grid, center, good, {grad_, "grad"}, op);
+  const SamplingGeometry geometry(kind, grid, center, good, {grad_, "grad"}, op);
   const int64_t images = grad.size(0);
   geometry.check_covers(images, op);
   Tensor out = torch::stable::new_empty(grad, {images, geometry.source.rows, geometry.source.columns});
   Tensor workspace = workspace_of(grad, resample_workspace(grid));
-  check_launch(resample_backward(way, dtype, grad.const_data_ptr(), out.mutable_data_ptr(), launch_geometry(geometry),
+  check_launch(resample_backward(kind, dtype, grad.const_data_ptr(), out.mutable_data_ptr(), launch_geometry(geometry),
                                  images, workspace.mutable_data_ptr<double>(), stream_of(grad)),
                op);
   return out;
 }
 
-Tensor backward_center(ResampleWay way, const char* op, const Tensor& grad_, const Named& source_,
+Tensor backward_center(SamplingKind kind, const char* op, const Tensor& grad_, const Named& source_,
                        const PolarGrid& grid, const Tensor& center, const Mask& good) {
   const DeviceScope scope(grad_);
   floating_dtype(grad_, op, "grad");
   element_dtype(source_.tensor, op, source_.name);
   check_same_device(source_.tensor, source_.name, {grad_, "grad"}, op);
-  const SamplingGeometry geometry(way, grid, center, good, {grad_, "grad"}, op);
+  const SamplingGeometry geometry(kind, grid, center, good, {grad_, "grad"}, op);
   const int64_t images = grad_.size(0);
   geometry.check_covers(images, op);
   Tensor grad = torch::stable::contiguous(grad_);
@@ -99,8 +99,8 @@ Tensor backward_center(ResampleWay way, const char* op, const Tensor& grad_, con
   }
   Tensor out = torch::stable::new_empty(geometry.center, {center.size(0), 2});
   const ResampleGeometry launched = launch_geometry(geometry);
-  Tensor workspace = workspace_of(grad, resample_center_workspace(way, launched, images));
-  check_launch(resample_backward_center(way, element_dtype(source, op, source_.name), grad.const_data_ptr(),
+  Tensor workspace = workspace_of(grad, resample_center_workspace(kind, launched, images));
+  check_launch(resample_backward_center(kind, element_dtype(source, op, source_.name), grad.const_data_ptr(),
                                         source.const_data_ptr(), out.mutable_data_ptr<double>(), launched, images,
                                         workspace.mutable_data_ptr<double>(), stream_of(grad)),
                op);
@@ -122,7 +122,7 @@ Tensor polar_resample(const Tensor& images, const Tensor& center, const Mask& go
   const DeviceScope scope(images);
   check_batch({images, "images"}, op);
   const PolarGrid grid{images.size(1), images.size(2), n_radial, n_angular, r_min, r_max, nearest};
-  return forward(ResampleWay::polar, op, {images, "images"}, grid, center, good, fill, std::nullopt);
+  return forward(SamplingKind::polar, op, {images, "images"}, grid, center, good, fill, std::nullopt);
 }
 
 void polar_resample_out(const Tensor& images, const Tensor& center, const Mask& good, double r_min, double r_max,
@@ -132,20 +132,20 @@ void polar_resample_out(const Tensor& images, const Tensor& center, const Mask& 
   check_batch({images, "images"}, op);
   check_resample_out(out, {images, "images"}, op);
   const PolarGrid grid{images.size(1), images.size(2), out.size(1), out.size(2), r_min, r_max, nearest};
-  forward(ResampleWay::polar, op, {images, "images"}, grid, center, good, fill, out);
+  forward(SamplingKind::polar, op, {images, "images"}, grid, center, good, fill, out);
 }
 
 Tensor polar_weight(const Tensor& center, const Mask& good, int64_t height, int64_t width, int64_t n_radial,
                     int64_t n_angular, double r_min, double r_max, bool nearest, bool float64) {
-  return weight(ResampleWay::polar, "polar_weight", {height, width, n_radial, n_angular, r_min, r_max, nearest}, center,
-                good, float64);
+  return weight(SamplingKind::polar, "polar_weight", {height, width, n_radial, n_angular, r_min, r_max, nearest},
+                center, good, float64);
 }
 
 Tensor polar_resample_backward(const Tensor& grad, const Tensor& center, const Mask& good, int64_t height,
                                int64_t width, double r_min, double r_max, bool nearest) {
   constexpr const char* op = "polar_resample_backward";
   check_batch({grad, "grad"}, op);
-  return backward(ResampleWay::polar, op, grad, {height, width, grad.size(1), grad.size(2), r_min, r_max, nearest},
+  return backward(SamplingKind::polar, op, grad, {height, width, grad.size(1), grad.size(2), r_min, r_max, nearest},
                   center, good);
 }
 
@@ -153,7 +153,7 @@ Tensor polar_resample_backward_center(const Tensor& grad, const Tensor& images, 
                                       double r_min, double r_max, bool nearest) {
   constexpr const char* op = "polar_resample_backward_center";
   check_pair(grad, {images, "images"}, op);
-  return backward_center(ResampleWay::polar, op, grad, {images, "images"},
+  return backward_center(SamplingKind::polar, op, grad, {images, "images"},
                          {images.size(1), images.size(2), grad.size(1), grad.size(2), r_min, r_max, nearest}, center,
                          good);
 }
@@ -166,7 +166,7 @@ Tensor cartesian_resample(const Tensor& unwrapped, const Tensor& center, const M
   const DeviceScope scope(unwrapped);
   check_batch({unwrapped, "unwrapped"}, op);
   const PolarGrid grid{height, width, unwrapped.size(1), unwrapped.size(2), r_min, r_max, nearest};
-  return forward(ResampleWay::cartesian, op, {unwrapped, "unwrapped"}, grid, center, good, fill, std::nullopt);
+  return forward(SamplingKind::cartesian, op, {unwrapped, "unwrapped"}, grid, center, good, fill, std::nullopt);
 }
 
 void cartesian_resample_out(const Tensor& unwrapped, const Tensor& center, const Mask& good, double r_min, double r_max,
@@ -176,20 +176,20 @@ void cartesian_resample_out(const Tensor& unwrapped, const Tensor& center, const
   check_batch({unwrapped, "unwrapped"}, op);
   check_resample_out(out, {unwrapped, "unwrapped"}, op);
   const PolarGrid grid{out.size(1), out.size(2), unwrapped.size(1), unwrapped.size(2), r_min, r_max, nearest};
-  forward(ResampleWay::cartesian, op, {unwrapped, "unwrapped"}, grid, center, good, fill, out);
+  forward(SamplingKind::cartesian, op, {unwrapped, "unwrapped"}, grid, center, good, fill, out);
 }
 
 Tensor cartesian_weight(const Tensor& center, const Mask& good, int64_t n_radial, int64_t n_angular, int64_t height,
                         int64_t width, double r_min, double r_max, bool nearest, bool float64) {
-  return weight(ResampleWay::cartesian, "cartesian_weight", {height, width, n_radial, n_angular, r_min, r_max, nearest},
-                center, good, float64);
+  return weight(SamplingKind::cartesian, "cartesian_weight",
+                {height, width, n_radial, n_angular, r_min, r_max, nearest}, center, good, float64);
 }
 
 Tensor cartesian_resample_backward(const Tensor& grad, const Tensor& center, const Mask& good, int64_t n_radial,
                                    int64_t n_angular, double r_min, double r_max, bool nearest) {
   constexpr const char* op = "cartesian_resample_backward";
   check_batch({grad, "grad"}, op);
-  return backward(ResampleWay::cartesian, op, grad,
+  return backward(SamplingKind::cartesian, op, grad,
                   {grad.size(1), grad.size(2), n_radial, n_angular, r_min, r_max, nearest}, center, good);
 }
 
@@ -197,7 +197,7 @@ Tensor cartesian_resample_backward_center(const Tensor& grad, const Tensor& unwr
                                           const Mask& good, double r_min, double r_max, bool nearest) {
   constexpr const char* op = "cartesian_resample_backward_center";
   check_pair(grad, {unwrapped, "unwrapped"}, op);
-  return backward_center(ResampleWay::cartesian, op, grad, {unwrapped, "unwrapped"},
+  return backward_center(SamplingKind::cartesian, op, grad, {unwrapped, "unwrapped"},
                          {grad.size(1), grad.size(2), unwrapped.size(1), unwrapped.size(2), r_min, r_max, nearest},
                          center, good);
 }

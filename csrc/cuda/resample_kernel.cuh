@@ -109,7 +109,7 @@ CDIFAST_HD int last_index(double bound, int low, int high) {
 }
 
 // detector image -> unwrapped map
-struct PolarWay {
+struct PolarKind {
   struct Sample {
     double radius;
     Direction direction;
@@ -221,7 +221,7 @@ struct PolarWay {
 };
 
 // unwrapped map -> detector image
-struct CartesianWay {
+struct CartesianKind {
   struct Sample {
     uint32_t row, column;
   };
@@ -364,25 +364,25 @@ __global__ void resample_directions_kernel(Direction* __restrict__ directions, i
 }
 
 // Grid: x over samples, y over chunks of images.
-template <typename Way, typename T>
+template <typename Kind, typename T>
 __global__ void resample_kernel(const T* __restrict__ source, resampled_t<T>* __restrict__ target,
                                 ResampleGeometry geometry, const Direction* __restrict__ directions, int64_t images,
                                 int64_t chunk, compute_t<T> fill) {
   using C = compute_t<T>;
   const PolarGrid& grid = geometry.grid;
-  const SourceShape shape = Way::source(grid);
+  const SourceShape shape = Kind::source(grid);
   const int64_t elements = shape.rows * shape.columns;
-  const uint32_t samples = Way::samples(grid);
+  const uint32_t samples = Kind::samples(grid);
   const int64_t begin = blockIdx.y * chunk;
   const int64_t end = begin + chunk < images ? begin + chunk : images;
   const uint32_t stride = gridDim.x * blockDim.x;
   for (uint32_t s = blockIdx.x * blockDim.x + threadIdx.x; s < samples; s += stride) {
-    const auto sample = Way::sample(grid, directions, s);
+    const auto sample = Kind::sample(grid, directions, s);
     for (int64_t n = begin; n < end;) {
       const int64_t g = geometry.count == 1 ? 0 : n;
       const int64_t next = geometry.count == 1 ? end : n + 1;
       Taps taps;
-      bilinear_taps(shape, Way::position(grid, sample, center_of(geometry, g)), grid.nearest, good_of(geometry, g),
+      bilinear_taps(shape, Kind::position(grid, sample, center_of(geometry, g)), grid.nearest, good_of(geometry, g),
                     taps, nullptr);
       C coefficient[4];
       const T* from[4];
@@ -410,17 +410,17 @@ __global__ void resample_kernel(const T* __restrict__ source, resampled_t<T>* __
 }
 
 // Grid: x over samples, y over geometries.
-template <typename Way, typename W>
+template <typename Kind, typename W>
 __global__ void resample_weight_kernel(W* __restrict__ target, ResampleGeometry geometry,
                                        const Direction* __restrict__ directions) {
   const PolarGrid& grid = geometry.grid;
-  const uint32_t samples = Way::samples(grid);
+  const uint32_t samples = Kind::samples(grid);
   const uint32_t stride = gridDim.x * blockDim.x;
   for (int64_t g = blockIdx.y; g < geometry.count; g += gridDim.y) {
     for (uint32_t s = blockIdx.x * blockDim.x + threadIdx.x; s < samples; s += stride) {
-      const auto sample = Way::sample(grid, directions, s);
+      const auto sample = Kind::sample(grid, directions, s);
       Taps taps;
-      bilinear_taps(Way::source(grid), Way::position(grid, sample, center_of(geometry, g)), grid.nearest,
+      bilinear_taps(Kind::source(grid), Kind::position(grid, sample, center_of(geometry, g)), grid.nearest,
                     good_of(geometry, g), taps, nullptr);
       store_element(target[g * samples + s], static_cast<compute_t<W>>(taps.total));
     }
@@ -429,15 +429,15 @@ __global__ void resample_weight_kernel(W* __restrict__ target, ResampleGeometry 
 
 // Grid: x over units of work (GatherSchedule), y over groups of images. Groups are of one image where each has its
 // own geometry.
-template <typename Way, typename T, int kImages>
+template <typename Kind, typename T, int kImages>
 __global__ void resample_backward_kernel(const T* __restrict__ grad, T* __restrict__ target, ResampleGeometry geometry,
                                          const Direction* __restrict__ directions, GatherSchedule schedule,
                                          int64_t images) {
   using C = compute_t<T>;
   const PolarGrid& grid = geometry.grid;
-  const SourceShape shape = Way::source(grid);
+  const SourceShape shape = Kind::source(grid);
   const int64_t elements = shape.rows * shape.columns;
-  const int64_t samples = Way::samples(grid);
+  const int64_t samples = Kind::samples(grid);
   const int64_t groups = (images + kImages - 1) / kImages;
   for (int64_t group = blockIdx.y; group < groups; group += gridDim.y) {
     const int64_t first = group * kImages;
@@ -450,13 +450,13 @@ __global__ void resample_backward_kernel(const T* __restrict__ grad, T* __restri
       const int lane = team ? static_cast<int>(threadIdx.x % kResampleWarp) : 0;
       const int64_t item = team ? unit * (kResampleThreads / kResampleWarp) + threadIdx.x / kResampleWarp
                                 : (unit - schedule.team_units) * kResampleThreads + threadIdx.x;
-      const int element = Way::gathered(grid, schedule, center, team, item);
+      const int element = Kind::gathered(grid, schedule, center, team, item);
       C sums[kImages];
 #pragma unroll
       for (int i = 0; i < kImages; ++i) sums[i] = 0;
       if (element >= 0) {
-        Way::template gather<kImages>(grid, directions, center, good_of(geometry, g), element, lane, lanes,
-                                      grad + first * samples, live, sums);
+        Kind::template gather<kImages>(grid, directions, center, good_of(geometry, g), element, lane, lanes,
+                                       grad + first * samples, live, sums);
       }
       if (team) {
 #pragma unroll
@@ -503,28 +503,28 @@ __device__ __forceinline__ void sum_block(double& y, double& x) {
 //
 // A value sum w I / sum w changes with the sample's position by what its weights change, where neighbours are missing
 // also by what their sum changes: linear in I, with coefficients that are the same for all images of a chunk.
-template <typename Way, typename T>
+template <typename Kind, typename T>
 __global__ void resample_center_kernel(const resampled_t<T>* __restrict__ grad, const T* __restrict__ source,
                                        double* __restrict__ parts, ResampleGeometry geometry,
                                        const Direction* __restrict__ directions, int64_t images, int64_t chunk) {
   const PolarGrid& grid = geometry.grid;
-  const SourceShape shape = Way::source(grid);
+  const SourceShape shape = Kind::source(grid);
   const int64_t elements = shape.rows * shape.columns;
-  const uint32_t samples = Way::samples(grid);
+  const uint32_t samples = Kind::samples(grid);
   const uint32_t stride = gridDim.x * blockDim.x;
   for (int64_t begin = blockIdx.y * chunk; begin < images; begin += gridDim.y * chunk) {
     const int64_t end = begin + chunk < images ? begin + chunk : images;
     double sum_y = 0.0;
     double sum_x = 0.0;
     for (uint32_t s = blockIdx.x * blockDim.x + threadIdx.x; s < samples; s += stride) {
-      const auto sample = Way::sample(grid, directions, s);
+      const auto sample = Kind::sample(grid, directions, s);
       for (int64_t n = begin; n < end;) {
         const int64_t g = geometry.count == 1 ? 0 : n;
         const int64_t next = geometry.count == 1 ? end : n + 1;
         const double* center = center_of(geometry, g);
         Taps taps;
         TapSlopes slopes;
-        bilinear_taps(shape, Way::position(grid, sample, center), grid.nearest, good_of(geometry, g), taps, &slopes);
+        bilinear_taps(shape, Kind::position(grid, sample, center), grid.nearest, good_of(geometry, g), taps, &slopes);
         if (taps.total == 0.0) {
           n = next;
           continue;
@@ -539,7 +539,7 @@ __global__ void resample_center_kernel(const resampled_t<T>* __restrict__ grad, 
           total_x += slopes.dx[t];
         }
         const double inverse = 1.0 / total;
-        const PositionSlopes moved = Way::slopes(grid, sample, center);
+        const PositionSlopes moved = Kind::slopes(grid, sample, center);
         double to_y[4];
         double to_x[4];
         bool used[4];

@@ -14,16 +14,16 @@ int64_t at_least_one(int64_t count) { return count > 1 ? count : 1; }
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <typename F>
-void dispatch_way(ResampleWay way, const F& f) {
-  if (way == ResampleWay::polar) {
-    f(TypeTag<PolarWay>{});
+void dispatch_kind(SamplingKind kind, const F& f) {
+  if (kind == SamplingKind::polar) {
+    f(TypeTag<PolarKind>{});
   } else {
-    f(TypeTag<CartesianWay>{});
+    f(TypeTag<CartesianKind>{});
   }
 }
 
-int64_t sample_blocks(ResampleWay way, const PolarGrid& grid) {
-  const int64_t samples = way == ResampleWay::polar ? grid.n_radial * grid.n_angular : grid.height * grid.width;
+int64_t sample_blocks(SamplingKind kind, const PolarGrid& grid) {
+  const int64_t samples = kind == SamplingKind::polar ? grid.n_radial * grid.n_angular : grid.height * grid.width;
   return least(rounded_up(samples, kResampleThreads), CDIFAST_MAX_BLOCKS);
 }
 
@@ -34,8 +34,8 @@ struct Chunks {
   int64_t count;
 };
 
-Chunks chunks_of(ResampleWay way, const PolarGrid& grid, int64_t images) {
-  const int64_t blocks = sample_blocks(way, grid);
+Chunks chunks_of(SamplingKind kind, const PolarGrid& grid, int64_t images) {
+  const int64_t blocks = sample_blocks(kind, grid);
   const int64_t wanted = least(at_least_one(kEnoughBlocks / blocks), images);
   const int64_t chunk = rounded_up(images, at_least_one(wanted));
   return {blocks, chunk, rounded_up(images, at_least_one(chunk))};
@@ -43,9 +43,9 @@ Chunks chunks_of(ResampleWay way, const PolarGrid& grid, int64_t images) {
 
 // The same for the gradient of the centre: one image at a time where each has its own centre, and then no more blocks
 // an image than it takes to fill the card.
-Chunks center_chunks_of(ResampleWay way, const ResampleGeometry& geometry, int64_t images) {
-  if (geometry.center_stride == 0) return chunks_of(way, geometry.grid, images);
-  return {least(sample_blocks(way, geometry.grid), at_least_one(kEnoughBlocks / at_least_one(images))), 1, images};
+Chunks center_chunks_of(SamplingKind kind, const ResampleGeometry& geometry, int64_t images) {
+  if (geometry.center_stride == 0) return chunks_of(kind, geometry.grid, images);
+  return {least(sample_blocks(kind, geometry.grid), at_least_one(kEnoughBlocks / at_least_one(images))), 1, images};
 }
 
 dim3 grid_of(int64_t x, int64_t y) { return dim3(static_cast<unsigned>(x), static_cast<unsigned>(y)); }
@@ -58,16 +58,16 @@ const Direction* make_directions(int64_t n, double* workspace, void* stream) {
   return directions;
 }
 
-const Direction* directions_for_samples(ResampleWay way, const PolarGrid& grid, double* workspace, void* stream) {
-  return way == ResampleWay::polar ? make_directions(grid.n_angular, workspace, stream) : nullptr;
+const Direction* directions_for_samples(SamplingKind kind, const PolarGrid& grid, double* workspace, void* stream) {
+  return kind == SamplingKind::polar ? make_directions(grid.n_angular, workspace, stream) : nullptr;
 }
 
 constexpr int64_t kTeamItemsInBlock = kResampleThreads / kResampleWarp;
 
-GatherSchedule schedule_of(ResampleWay way, const PolarGrid& grid) {
+GatherSchedule schedule_of(SamplingKind kind, const PolarGrid& grid) {
   GatherSchedule schedule{};
   int64_t single_items = 0;
-  if (way == ResampleWay::polar) {
+  if (kind == SamplingKind::polar) {
     // With few angles a ring is no work for a warp, and no pixel is in the square.
     const int64_t longer = grid.height > grid.width ? grid.height : grid.width;
     schedule.box = grid.n_angular < 128 ? -1 : least(grid.n_angular / 64, longer);
@@ -93,21 +93,21 @@ GatherSchedule schedule_of(ResampleWay way, const PolarGrid& grid) {
 
 int64_t resample_workspace(const PolarGrid& grid) { return 4 * grid.n_angular; }
 
-int64_t resample_center_workspace(ResampleWay way, const ResampleGeometry& geometry, int64_t images) {
-  const Chunks chunks = center_chunks_of(way, geometry, images);
+int64_t resample_center_workspace(SamplingKind kind, const ResampleGeometry& geometry, int64_t images) {
+  const Chunks chunks = center_chunks_of(kind, geometry, images);
   return resample_workspace(geometry.grid) + 2 * chunks.blocks * chunks.count;
 }
 
-int resample_forward(ResampleWay way, DType dtype, const void* source, void* target, const ResampleGeometry& geometry,
+int resample_forward(SamplingKind kind, DType dtype, const void* source, void* target, const ResampleGeometry& geometry,
                      int64_t images, double fill, double* workspace, void* stream) {
   if (images == 0) return 0;
-  const Direction* directions = directions_for_samples(way, geometry.grid, workspace, stream);
-  const Chunks chunks = chunks_of(way, geometry.grid, images);
-  dispatch_way(way, [&](auto way_tag) {
-    using Way = typename decltype(way_tag)::type;
+  const Direction* directions = directions_for_samples(kind, geometry.grid, workspace, stream);
+  const Chunks chunks = chunks_of(kind, geometry.grid, images);
+  dispatch_kind(kind, [&](auto kind_tag) {
+    using Kind = typename decltype(kind_tag)::type;
     dispatch_element(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
-      launch(resample_kernel<Way, T>, grid_of(chunks.blocks, chunks.count), kResampleThreads, stream,
+      launch(resample_kernel<Kind, T>, grid_of(chunks.blocks, chunks.count), kResampleThreads, stream,
              static_cast<const T*>(source), static_cast<resampled_t<T>*>(target), geometry, directions, images,
              chunks.chunk, static_cast<compute_t<T>>(fill));
     });
@@ -115,46 +115,46 @@ int resample_forward(ResampleWay way, DType dtype, const void* source, void* tar
   return launch_error();
 }
 
-int resample_weight(ResampleWay way, bool float64, void* target, const ResampleGeometry& geometry, double* workspace,
+int resample_weight(SamplingKind kind, bool float64, void* target, const ResampleGeometry& geometry, double* workspace,
                     void* stream) {
   if (geometry.count == 0) return 0;
-  const Direction* directions = directions_for_samples(way, geometry.grid, workspace, stream);
-  const int64_t blocks = sample_blocks(way, geometry.grid);
+  const Direction* directions = directions_for_samples(kind, geometry.grid, workspace, stream);
+  const int64_t blocks = sample_blocks(kind, geometry.grid);
   const int64_t rows = least(geometry.count, at_least_one(CDIFAST_MAX_BLOCKS / blocks));
-  dispatch_way(way, [&](auto way_tag) {
-    using Way = typename decltype(way_tag)::type;
+  dispatch_kind(kind, [&](auto kind_tag) {
+    using Kind = typename decltype(kind_tag)::type;
     if (float64) {
-      launch(resample_weight_kernel<Way, double>, grid_of(blocks, rows), kResampleThreads, stream,
+      launch(resample_weight_kernel<Kind, double>, grid_of(blocks, rows), kResampleThreads, stream,
              static_cast<double*>(target), geometry, directions);
     } else {
-      launch(resample_weight_kernel<Way, float>, grid_of(blocks, rows), kResampleThreads, stream,
+      launch(resample_weight_kernel<Kind, float>, grid_of(blocks, rows), kResampleThreads, stream,
              static_cast<float*>(target), geometry, directions);
     }
   });
   return launch_error();
 }
 
-int resample_backward(ResampleWay way, DType dtype, const void* grad, void* target, const ResampleGeometry& geometry,
+int resample_backward(SamplingKind kind, DType dtype, const void* grad, void* target, const ResampleGeometry& geometry,
                       int64_t images, double* workspace, void* stream) {
   if (images == 0) return 0;
   // The way back also needs the half steps, which bound what nearest takes.
   const Direction* directions = make_directions(
-      way == ResampleWay::polar ? geometry.grid.n_angular : 2 * geometry.grid.n_angular, workspace, stream);
-  const GatherSchedule schedule = schedule_of(way, geometry.grid);
+      kind == SamplingKind::polar ? geometry.grid.n_angular : 2 * geometry.grid.n_angular, workspace, stream);
+  const GatherSchedule schedule = schedule_of(kind, geometry.grid);
   const int64_t blocks = least(schedule.units, CDIFAST_MAX_BLOCKS);
   const bool grouped = geometry.count == 1 && images > 1;
   const int64_t groups = least(grouped ? rounded_up(images, kResampleGroup) : images, kMaxGridY);
-  dispatch_way(way, [&](auto way_tag) {
-    using Way = typename decltype(way_tag)::type;
+  dispatch_kind(kind, [&](auto kind_tag) {
+    using Kind = typename decltype(kind_tag)::type;
     dispatch_floating(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
       const auto* gradient = static_cast<const T*>(grad);
       auto* to = static_cast<T*>(target);
       if (grouped) {
-        launch(resample_backward_kernel<Way, T, kResampleGroup>, grid_of(blocks, groups), kResampleThreads, stream,
+        launch(resample_backward_kernel<Kind, T, kResampleGroup>, grid_of(blocks, groups), kResampleThreads, stream,
                gradient, to, geometry, directions, schedule, images);
       } else {
-        launch(resample_backward_kernel<Way, T, 1>, grid_of(blocks, groups), kResampleThreads, stream, gradient, to,
+        launch(resample_backward_kernel<Kind, T, 1>, grid_of(blocks, groups), kResampleThreads, stream, gradient, to,
                geometry, directions, schedule, images);
       }
     });
@@ -162,22 +162,22 @@ int resample_backward(ResampleWay way, DType dtype, const void* grad, void* targ
   return launch_error();
 }
 
-int resample_backward_center(ResampleWay way, DType dtype, const void* grad, const void* source, double* target,
+int resample_backward_center(SamplingKind kind, DType dtype, const void* grad, const void* source, double* target,
                              const ResampleGeometry& geometry, int64_t images, double* workspace, void* stream) {
   const bool shared = geometry.center_stride == 0;
   const int64_t centers = shared ? 1 : images;
   if (centers == 0) return 0;
-  const Chunks chunks = center_chunks_of(way, geometry, images);
+  const Chunks chunks = center_chunks_of(kind, geometry, images);
   double* parts = workspace + resample_workspace(geometry.grid);
   if (images > 0) {
-    const Direction* directions = directions_for_samples(way, geometry.grid, workspace, stream);
-    dispatch_way(way, [&](auto way_tag) {
-      using Way = typename decltype(way_tag)::type;
+    const Direction* directions = directions_for_samples(kind, geometry.grid, workspace, stream);
+    dispatch_kind(kind, [&](auto kind_tag) {
+      using Kind = typename decltype(kind_tag)::type;
       dispatch_element(dtype, [&](auto tag) {
         using T = typename decltype(tag)::type;
-        launch(resample_center_kernel<Way, T>, grid_of(chunks.blocks, least(chunks.count, kMaxGridY)), kResampleThreads,
-               stream, static_cast<const resampled_t<T>*>(grad), static_cast<const T*>(source), parts, geometry,
-               directions, images, chunks.chunk);
+        launch(resample_center_kernel<Kind, T>, grid_of(chunks.blocks, least(chunks.count, kMaxGridY)),
+               kResampleThreads, stream, static_cast<const resampled_t<T>*>(grad), static_cast<const T*>(source), parts,
+               geometry, directions, images, chunks.chunk);
       });
     });
   }

@@ -27,19 +27,19 @@ struct ResampleGeometry {
 
 // Elements of double workspace that each launcher needs; resample_backward_center has a second need on top.
 int64_t resample_workspace(const PolarGrid& grid);
-int64_t resample_center_workspace(ResampleWay way, const ResampleGeometry& geometry, int64_t images);
+int64_t resample_center_workspace(SamplingKind kind, const ResampleGeometry& geometry, int64_t images);
 
 // `target` has the type of `source` where that is floating, else float.
-int resample_forward(ResampleWay way, DType dtype, const void* source, void* target, const ResampleGeometry& geometry,
+int resample_forward(SamplingKind kind, DType dtype, const void* source, void* target, const ResampleGeometry& geometry,
                      int64_t images, double fill, double* workspace, void* stream);
 // `target`: geometry.count maps of double or float.
-int resample_weight(ResampleWay way, bool float64, void* target, const ResampleGeometry& geometry, double* workspace,
+int resample_weight(SamplingKind kind, bool float64, void* target, const ResampleGeometry& geometry, double* workspace,
                     void* stream);
 // `dtype` is that of both, and floating.
-int resample_backward(ResampleWay way, DType dtype, const void* grad, void* target, const ResampleGeometry& geometry,
+int resample_backward(SamplingKind kind, DType dtype, const void* grad, void* target, const ResampleGeometry& geometry,
                       int64_t images, double* workspace, void* stream);
 // `grad` has the type that resample_forward gives for `dtype`, that of `source`. `target`: (y, x) for each centre.
-int resample_backward_center(ResampleWay way, DType dtype, const void* grad, const void* source, double* target,
+int resample_backward_center(SamplingKind kind, DType dtype, const void* grad, const void* source, double* target,
                              const ResampleGeometry& geometry, int64_t images, double* workspace, void* stream);
 
 }  // namespace cdifast::cuda

@@ -19,10 +19,10 @@ std::vector<T> filled(int64_t count) {
 }
 
 template <typename T, typename Out>
-void run(ResampleWay way, DType dtype, bool shared) {
+void run(SamplingKind kind, DType dtype, bool shared) {
   // More than a block's worth of samples, and warps that share some elements of the adjoint.
   constexpr int64_t images = 3;
-  const bool polar = way == ResampleWay::polar;
+  const bool polar = kind == SamplingKind::polar;
   const PolarGrid grid{20, 18, 3, polar ? 130 : 10, 0.0, 8.5, false};
   const int64_t pixels = grid.height * grid.width, elements = grid.n_radial * grid.n_angular;
   const int64_t source_size = polar ? pixels : elements, target_size = polar ? elements : pixels;
@@ -37,22 +37,23 @@ void run(ResampleWay way, DType dtype, bool shared) {
   std::vector<Out> to_source = filled<Out>(images * source_size);
   std::vector<double> weight = filled<double>(images * target_size);
   std::vector<double> to_center = filled<double>(2 * images);
-  std::vector<double> workspace = filled<double>(cuda::resample_center_workspace(way, geometry, images));
+  std::vector<double> workspace = filled<double>(cuda::resample_center_workspace(kind, geometry, images));
   const DType out_dtype = sizeof(Out) == sizeof(float) ? DType::f32 : DType::f64;
 
-  cuda::resample_forward(way, dtype, source.data(), target.data(), geometry, images, 0.0, workspace.data(), nullptr);
-  cuda::resample_weight(way, true, weight.data(), geometry, workspace.data(), nullptr);
-  cuda::resample_backward(way, out_dtype, target.data(), to_source.data(), geometry, images, workspace.data(), nullptr);
-  cuda::resample_backward_center(way, dtype, target.data(), source.data(), to_center.data(), geometry, images,
+  cuda::resample_forward(kind, dtype, source.data(), target.data(), geometry, images, 0.0, workspace.data(), nullptr);
+  cuda::resample_weight(kind, true, weight.data(), geometry, workspace.data(), nullptr);
+  cuda::resample_backward(kind, out_dtype, target.data(), to_source.data(), geometry, images, workspace.data(),
+                          nullptr);
+  cuda::resample_backward_center(kind, dtype, target.data(), source.data(), to_center.data(), geometry, images,
                                  workspace.data(), nullptr);
 }
 
 }  // namespace
 
 int main() {
-  for (const ResampleWay way : {ResampleWay::polar, ResampleWay::cartesian}) {
-    run<uint16_t, float>(way, DType::u16, true);
-    run<double, double>(way, DType::f64, false);
+  for (const SamplingKind kind : {SamplingKind::polar, SamplingKind::cartesian}) {
+    run<uint16_t, float>(kind, DType::u16, true);
+    run<double, double>(kind, DType::f64, false);
   }
   return 0;
 }
