@@ -5,28 +5,33 @@
 // Directions (cos, sin) are read from a table that resample_directions_kernel makes at each launch: the gather of the
 // adjoint tries many samples, and 16 bytes from the cache are cheaper than some 25 double operations for each.
 //
-// resample_kernel            a sample: up to four elements read, one written. Neighbouring threads take neighbouring
-//                            angles (columns on the way back), so that writes are coalesced and reads share lines.
-//                            DRAM: each image's sampled part once and the map once, s_in + s_out bytes a sample where
-//                            map and image are about as fine; 8 operations. At s = 4 an H200 (4.8 TB/s) is bound by
-//                            memory at 600 G samples/s, where 8 operations take 7 % of its float rate. Geometry: some
-//                            70 double operations (180 on the way back, for atan2) a sample and chunk: it stays
-//                            hidden from 16 images a chunk on an H200 (34 TFLOP/s), from 100 on a card with 1/64.
-// resample_weight_kernel     the geometry alone, for each map once: double arithmetic binds on most cards.
-// resample_backward_kernel   gathers instead of scattering: no atomics, and the same sums in every run. An element of
-//                            the result finds the few samples that may have read it, recomputes their taps and adds
-//                            coefficient * gradient for up to eight images at a time. DRAM: gradient and result once;
-//                            each gradient is read by four elements, from the caches. Per element about 4 samples a
-//                            sample spacing: 4 x 70 (250) double operations for 8 images; bound by double arithmetic
-//                            on consumer cards, by the latency of the gathers elsewhere.
-// resample_center_kernel     gradient and image once, 10 double operations a sample and image beside the geometry.
+// Rooflines, for float and a map about as fine as the image; H200: 4.8 TB/s, 17 T double instructions a second;
+// consumer: 1 TB/s, 0.6 T.
+//
+// resample_kernel           A sample: four elements read, one written. Neighbouring threads take neighbouring angles
+//                           (columns on the way back), so that writes are coalesced and reads share cache lines.
+//                           8 bytes of DRAM a sample and image, the sampled part of the image once and the map once,
+//                           and 8 float operations: bound by memory, 600 G samples/s (consumer 125 G). The geometry
+//                           is about 70 double instructions a sample and chunk, 180 on the way back for atan2: it
+//                           takes as long as the memory at 3 (7) images a chunk, consumer 14 (35), and is a tenth of
+//                           it at ten times as many.
+// resample_weight_kernel    4 or 8 bytes written and the same geometry: bound by double arithmetic, once a geometry.
+// resample_backward_kernel  Gathers instead of scattering: no atomics, and the same sums in every run. An element of
+//                           the result finds the samples that read it, about four, recomputes their taps and adds
+//                           coefficient * gradient for up to eight images at a time. 8 bytes of DRAM an element and
+//                           image, each gradient four times from the caches; 4 x 70 (4 x 200) double instructions an
+//                           element for all eight: 490 G (170 G) elements/s, near the memory's 600 G on an H200;
+//                           bound by double arithmetic on a consumer card, 18 G (6 G).
+// resample_center_kernel    8 bytes of DRAM a sample and image, gradient and source once; 10 double instructions
+//                           beside the geometry: bound by memory on an H200, by double arithmetic on a consumer card.
 //
 // Load of the gather, polar: the samples near a pixel lie on the rings within a stencil's reach, on each in an
 // interval of angles that grows as 1 / r towards the centre, up to the whole ring. Within n_angular / 64 pixels of
-// the centre an interval has a warp's worth of angles, and a warp shares the work of each pixel; beyond, a thread has
-// its own, less than 32 angles a ring. Cartesian: the pixels that read an element lie in an annular sector of two steps
-// by two angles, whose rows are cut to the sector before they are walked; rings whose sectors hold more than 64
-// pixels are walked by warps. Intervals are conservative by rounding errors only, and recomputed taps decide.
+// the centre an interval has about a warp's worth of angles or more, and a warp shares the work of each pixel; beyond,
+// a thread has its own, about 32 angles a ring at most. Cartesian: the pixels that read an element lie in an annular
+// sector of two steps by two angles, whose rows are cut to the sector before they are walked; on rings whose sectors
+// hold more than 64 pixels a warp shares each. Bounds are conservative by rounding errors only, and the recomputed
+// taps decide.
 #pragma once
 
 #include "../common/element.h"
