@@ -1,9 +1,9 @@
 // Correlation maps on CUDA: checks, launch on torch's stream, registration.
-#include <limits>
 #include <optional>
 
 #include "../correlation_checks.h"
 #include "../library.h"
+#include "../resample_checks.h"
 #include "../torch_bridge.h"
 #include "correlation_launch.h"
 #include "device.h"
@@ -88,7 +88,8 @@ Tensor cell_weight(const Tensor& weight_, double min_weight) {
   const DType dtype = floating_dtype(weight_, op, "weight") == DType::f64 ? DType::f64 : DType::f32;
   const Tensor weight = torch::stable::contiguous(torch::stable::to(weight_, compute_type(dtype)));
   const MapShape shape{weight.size(0), weight.size(1), weight.size(2)};
-  STD_TORCH_CHECK(shape.n_angular <= kMostAngles, op, ": n_angular must be at most 2^25 on CUDA, got ", shape.n_angular);
+  STD_TORCH_CHECK(shape.n_angular <= kMostAngles, op, ": n_angular must be at most 2^25 on CUDA, got ",
+                  shape.n_angular);
   Tensor out = torch::stable::new_empty(weight, {shape.count, shape.n_radial, shape.n_radial});
   const Tensor workspace = workspace_like(out, correlation_weight_workspace(dtype, shape));
   check_launch(correlation_weight(dtype, shape, weight.const_data_ptr(), min_weight, out.mutable_data_ptr(),
@@ -101,51 +102,26 @@ Tensor cell_weight(const Tensor& weight_, double min_weight) {
 struct DetectorInputs {
   DType dtype;
   Tensor images;
-  Tensor center;
-  std::optional<Tensor> good;
-  PolarGrid grid;
+  SamplingGeometry geometry;
 
-  DetectorInputs(const Tensor& images_, const Tensor& center_, const std::optional<Tensor>& good_, int64_t n_radial,
+  DetectorInputs(const Tensor& images_, const Tensor& center, const std::optional<Tensor>& good, int64_t n_radial,
                  int64_t n_angular, double r_min, double r_max, bool nearest, const char* op)
       : dtype(element_dtype(images_, op, "images")),
         images(torch::stable::contiguous(images_)),
-        center(torch::stable::contiguous(center_)) {
-    STD_TORCH_CHECK(images.dim() == 3, op, ": images must have shape (N, height, width), got ", images.dim(),
-                    " dimensions");
-    grid = {images.size(1), images.size(2), n_radial, n_angular, r_min, r_max, nearest};
-    STD_TORCH_CHECK(n_radial >= 1 && n_angular >= 1, op, ": n_radial and n_angular must be at least 1, got ", n_radial,
-                    " and ", n_angular);
-    STD_TORCH_CHECK(grid.height >= 1 && grid.width >= 1, op, ": the images have no pixels");
-    STD_TORCH_CHECK(grid.height <= std::numeric_limits<int32_t>::max() / grid.width, op,
-                    ": images of 2^31 pixels or more are not supported");
-    STD_TORCH_CHECK(r_min >= 0.0 && r_min <= r_max && r_max <= std::numeric_limits<double>::max(), op,
-                    ": need 0 <= r_min <= r_max < inf, got r_min=", r_min, " and r_max=", r_max);
-    STD_TORCH_CHECK(center.dim() == 2 && center.size(1) == 2 && covers(center), op,
-                    ": center must have shape (1 or N, 2)");
-    STD_TORCH_CHECK(center.scalar_type() == ScalarType::Double, op, ": center must be float64");
-    STD_TORCH_CHECK(share_device(center, images), op, ": center is on another device than images");
-    if (good_.has_value()) {
-      STD_TORCH_CHECK(good_->scalar_type() == ScalarType::Bool, op, ": good must be bool");
-      STD_TORCH_CHECK(share_device(*good_, images), op, ": good is on another device than images");
-      STD_TORCH_CHECK(
-          good_->dim() == 3 && covers(*good_) && good_->size(1) == grid.height && good_->size(2) == grid.width, op,
-          ": good must have shape (1 or N, height, width)");
-      good = torch::stable::contiguous(*good_);
-    }
+        geometry(SamplingKind::polar, grid_of(images_, n_radial, n_angular, r_min, r_max, nearest, op), center, good,
+                 {images_, "images"}, op) {
+    geometry.check_covers(images.size(0), op);
   }
 
-  bool covers(const Tensor& tensor) const { return tensor.size(0) == 1 || tensor.size(0) == images.size(0); }
-
-  ScalarType map_type() const {
-    return images.scalar_type() == ScalarType::Half || images.scalar_type() == ScalarType::BFloat16
-               ? images.scalar_type()
-               : compute_type(dtype);
+  static PolarGrid grid_of(const Tensor& images, int64_t n_radial, int64_t n_angular, double r_min, double r_max,
+                           bool nearest, const char* op) {
+    check_batch({images, "images"}, op);
+    return {images.size(1), images.size(2), n_radial, n_angular, r_min, r_max, nearest};
   }
 
   DetectorArgument argument() const {
-    return {grid, center.const_data_ptr<double>(),
-            good.has_value() ? static_cast<const uint8_t*>(good->const_data_ptr()) : nullptr, center.size(0) == 1,
-            !good.has_value() || good->size(0) == 1};
+    return {geometry.grid, geometry.center.const_data_ptr<double>(), geometry.good_data(), geometry.center.size(0) == 1,
+            !geometry.good.has_value() || geometry.good->size(0) == 1};
   }
 };
 
@@ -165,7 +141,7 @@ Tensor polar_map(const Tensor& images, const Tensor& center, const std::optional
   const DeviceScope scope(images);
   const DetectorInputs inputs(images, center, good, n_radial, n_angular, r_min, r_max, nearest, op);
   check_options(order, normalize, n_angular, op);
-  Tensor out = torch::stable::new_empty(inputs.images, {images.size(0), n_radial, n_radial}, inputs.map_type());
+  Tensor out = torch::stable::new_empty(inputs.images, {images.size(0), n_radial, n_radial}, resampled_type(images));
   write_polar_map(inputs, map_rule(order, modulus, normalize, fill, min_weight), out, op);
   return out;
 }
@@ -179,7 +155,7 @@ void polar_map_out(const Tensor& images, const Tensor& center, const std::option
   const int64_t n_radial = out.size(1);
   const DetectorInputs inputs(images, center, good, n_radial, n_angular, r_min, r_max, nearest, op);
   check_options(order, normalize, n_angular, op);
-  check_result(out, {images.size(0), n_radial, n_radial}, inputs.map_type(), images, op);
+  check_result(out, {images.size(0), n_radial, n_radial}, resampled_type(images), images, op);
   write_polar_map(inputs, map_rule(order, modulus, normalize, fill, min_weight), out, op);
 }
 

@@ -409,14 +409,18 @@ def test_refuses_what_the_gpu_would_refuse(configure: Configure) -> None:
             "grad and unwrapped differ in dtype",
         ),
         (lambda: OPS.correlation_weight(rings[0], 0.05), "correlation_weight: weight must have shape"),
-        (lambda: polar(rings[0], center), r"polar_correlation_map: images must have shape \(N, height, width\)"),
+        (
+            lambda: polar(rings[0], center),
+            "polar_correlation_map: images must have 3 dimensions, the first its batch; got 2",
+        ),
         (lambda: polar(rings.bool(), center), "images has dtype Bool; expected uint8"),
         (lambda: polar(rings, center.float()), "center must be float64"),
-        (lambda: polar(rings, center.expand(3, 2)), r"center must have shape \(1 or N, 2\)"),
+        (lambda: polar(rings, center[0]), r"center must have shape \(1 or N, 2\)"),
+        (lambda: polar(rings, center.expand(3, 2)), "center or good is for 3 images, but there are 2"),
         (lambda: polar(rings, center, torch.ones(1, 4, 16)), "good must be bool"),
-        (lambda: polar(rings, center, torch.ones(1, 4, 4) > 0), r"good must have shape \(1 or N, height, width\)"),
+        (lambda: polar(rings, center, torch.ones(1, 4, 4) > 0), r"good must have shape \(1 or N, 4, 16\)"),
         (lambda: polar(rings, center, None, 0), "n_radial and n_angular must be at least 1, got 0 and 16"),
-        (lambda: polar(rings[:, :0], center), "the images have no pixels"),
+        (lambda: polar(rings[:, :0], center), "height and width must be at least 1, got 0 and 16"),
     ):
         with pytest.raises(RuntimeError, match=message):
             call()
