@@ -15,6 +15,7 @@
 #include "../common/correlation_math.h"
 #include "../torch_bridge.h"
 #include "angular_simd.h"
+#include "buffer.h"
 #include "fft_build.h"
 
 namespace cdifast::cpu {
@@ -26,22 +27,6 @@ constexpr int64_t kShared = 8;
 constexpr int64_t kPieces = 64;
 // Bytes of a result from which it is written past the caches; a smaller one is still there for whoever reads it.
 constexpr int64_t kStreamed = int64_t{1} << 20;
-
-struct alignas(64) CacheLine {
-  char bytes[64];
-};
-
-class Buffer {
- public:
-  explicit Buffer(int64_t bytes) : lines_((bytes + 63) / 64) {}
-  template <typename C>
-  C* as() {
-    return reinterpret_cast<C*>(lines_.data());
-  }
-
- private:
-  std::vector<CacheLine> lines_;
-};
 
 // `count` elements, with a vector to spare before and after them.
 template <typename C>
