@@ -8,12 +8,12 @@
 //
 // The result is the roofline: 5.7 MB for all pairs of a 112 x 224 map, written once, past the caches.
 #include <algorithm>
-#include <numeric>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "../common/correlation_math.h"
-#include "../torch_bridge.h"
+#include "../correlation_checks.h"
 #include "angular_simd.h"
 #include "buffer.h"
 #include "fft_build.h"
@@ -98,64 +98,36 @@ class Grouping {
   std::vector<int64_t> pair_;
 };
 
-void check_pairs(const Tensor& pairs, int64_t n_radial, const char* op) {
-  STD_TORCH_CHECK(pairs.is_cpu(), op, ": pairs is on another device than unwrapped, which is on the CPU");
-  STD_TORCH_CHECK(pairs.scalar_type() == ScalarType::Long, op, ": pairs has dtype ",
-                  torch::headeronly::toString(pairs.scalar_type()), "; expected int64");
-  STD_TORCH_CHECK(pairs.dim() == 2 && pairs.size(1) == 2, op, ": pairs must have shape (P, 2)");
+Tensor checked_pairs(const Tensor& pairs_, const Tensor& like, const char* like_name, int64_t n_radial,
+                     const char* op) {
+  STD_TORCH_CHECK(pairs_.dim() == 2 && pairs_.size(1) == 2, op, ": pairs must have shape (P, 2)");
+  const Tensor pairs = checked_indices(pairs_, "pairs", like, like_name, op);
   const int64_t* values = pairs.const_data_ptr<int64_t>();
   for (int64_t e = 0; e < pairs.numel(); ++e) {
     STD_TORCH_CHECK(values[e] >= 0 && values[e] < n_radial, op, ": pairs holds ring ", values[e],
                     "; expected 0 to n_radial - 1 = ", n_radial - 1);
   }
+  return pairs;
 }
 
 struct Problem {
-  Tensor unwrapped;
-  std::optional<Tensor> weight;
+  UnwrappedInputs inputs;
   Tensor pairs;
-  DType dtype;
-  int64_t count, n_radial, n_angular, n_pairs;
-  bool shared_weight;  // of all maps
-  double needed;       // least pair weight as a fraction of K
-};
+  double needed;  // least pair weight as a fraction of K
 
-Problem checked(const char* op, const Tensor& unwrapped, const std::optional<Tensor>& weight, const Tensor& pairs,
-                double min_weight) {
-  STD_TORCH_CHECK(unwrapped.dim() == 3, op, ": unwrapped must have shape (N, n_radial, n_angular), got ",
-                  unwrapped.dim(), " dimensions");
-  Problem problem{torch::stable::contiguous(unwrapped),
-                  std::nullopt,
-                  torch::stable::contiguous(pairs),
-                  floating_dtype(unwrapped, op, "unwrapped"),
-                  unwrapped.size(0),
-                  unwrapped.size(1),
-                  unwrapped.size(2),
-                  pairs.size(0),
-                  false,
-                  0.0};
-  STD_TORCH_CHECK(problem.n_angular >= 1, op, ": unwrapped has no angle");
-  problem.needed = needed_weight(min_weight, problem.n_angular) / static_cast<double>(problem.n_angular);
-  check_pairs(problem.pairs, problem.n_radial, op);
-  if (weight.has_value()) {
-    STD_TORCH_CHECK(weight->is_cpu(), op, ": weight is on another device than unwrapped, which is on the CPU");
-    STD_TORCH_CHECK(weight->dim() == 3 && (weight->size(0) == 1 || weight->size(0) == problem.count) &&
-                        weight->size(1) == problem.n_radial && weight->size(2) == problem.n_angular,
-                    op, ": weight must have shape (1 or N, n_radial, n_angular)");
-    floating_dtype(*weight, op, "weight");
-    problem.weight = torch::stable::contiguous(
-        torch::stable::to(*weight, problem.dtype == DType::f64 ? ScalarType::Double : ScalarType::Float));
-    problem.shared_weight = weight->size(0) == 1;
+  Problem(const Tensor& unwrapped, const std::optional<Tensor>& weight, const Tensor& pairs_, double min_weight,
+          const char* op)
+      : inputs(unwrapped, weight, op),
+        pairs(checked_pairs(pairs_, inputs.unwrapped, "unwrapped", inputs.n_radial(), op)) {
+    STD_TORCH_CHECK(n_angular() >= 1, op, ": unwrapped has no angle");
+    needed = needed_weight(min_weight, n_angular()) / static_cast<double>(n_angular());
   }
-  return problem;
-}
 
-void check_result(const Tensor& tensor, const Problem& problem, const char* op, const char* name) {
-  STD_TORCH_CHECK(tensor.is_cpu() && tensor.dim() == 3 && tensor.size(0) == problem.count &&
-                      tensor.size(1) == problem.n_pairs && tensor.size(2) == problem.n_angular &&
-                      tensor.scalar_type() == problem.unwrapped.scalar_type(),
-                  op, ": ", name, " must have shape (N, P, n_angular) and the dtype of unwrapped");
-}
+  int64_t count() const { return inputs.count(); }
+  int64_t n_radial() const { return inputs.n_radial(); }
+  int64_t n_angular() const { return inputs.n_angular(); }
+  int64_t n_pairs() const { return pairs.size(0); }
+};
 
 template <typename C>
 int64_t lanes_of(const AngularKernels& kernels) {
@@ -168,24 +140,26 @@ void correlate(const Problem& problem, double fill, Tensor& out) {
   constexpr DType compute = sizeof(C) == 4 ? DType::f32 : DType::f64;
   const auto& kernels = selected_angular_kernels();
   const int64_t lanes = lanes_of<C>(kernels);
-  const auto tables = real_fft_tables<C>(problem.n_angular);
+  const auto tables = real_fft_tables<C>(problem.n_angular());
   const RealFftPlan<C>& plan = tables->plan();
-  const Grouping grouping(problem.pairs.const_data_ptr<int64_t>(), problem.n_pairs, lanes);
+  const Grouping grouping(problem.pairs.const_data_ptr<int64_t>(), problem.n_pairs(), lanes);
   const PairGroups groups = grouping.groups();
 
-  const T* source = static_cast<const T*>(problem.unwrapped.const_data_ptr());
-  const C* weight = problem.weight.has_value() ? problem.weight->const_data_ptr<C>() : nullptr;
+  const T* source = static_cast<const T*>(problem.inputs.unwrapped.const_data_ptr());
+  const C* weight = static_cast<const C*>(problem.inputs.weight_data());
+  const bool shared = weight != nullptr && problem.inputs.shared_weight();
   T* target = static_cast<T*>(out.mutable_data_ptr());
-  const int64_t map = problem.n_radial * problem.n_angular;
-  const int64_t result = problem.n_pairs * problem.n_angular;
-  const int64_t spectrum = 2 * plan.bins * padded_rings(problem.n_radial, lanes);
-  const bool stream = sizeof(T) == sizeof(C) && problem.count * result * static_cast<int64_t>(sizeof(T)) >= kStreamed &&
-                      problem.n_angular * sizeof(T) % 64 == 0 && reinterpret_cast<uintptr_t>(target) % 64 == 0;
+  const int64_t map = problem.n_radial() * problem.n_angular();
+  const int64_t result = problem.n_pairs() * problem.n_angular();
+  const int64_t spectrum = 2 * plan.bins * padded_rings(problem.n_radial(), lanes);
+  const bool stream = sizeof(T) == sizeof(C) &&
+                      problem.count() * result * static_cast<int64_t>(sizeof(T)) >= kStreamed &&
+                      problem.n_angular() * sizeof(T) % 64 == 0 && reinterpret_cast<uintptr_t>(target) % 64 == 0;
 
   // A piece of work: a few maps and a range of groups. Threads take neighbouring pieces, and transform a map's rings
   // again only where it changes.
-  const int64_t chunk = problem.shared_weight ? std::min(kShared, problem.count) : 1;
-  const int64_t chunks = (problem.count + chunk - 1) / chunk;
+  const int64_t chunk = shared ? std::min(kShared, problem.count()) : 1;
+  const int64_t chunks = (problem.count() + chunk - 1) / chunk;
   const int64_t slices = std::clamp<int64_t>((kPieces + chunks - 1) / chunks, 1, groups.count);
   torch::stable::parallel_for(0, chunks * slices, 1, [&](int64_t begin, int64_t end) {
     Buffer buffer(2 * plan.workspace() * lanes * sizeof(C));
@@ -195,20 +169,21 @@ void correlate(const Problem& problem, double fill, Tensor& out) {
     for (int64_t piece = begin; piece < end; ++piece) {
       const int64_t first = piece / slices * chunk;
       const int64_t slice = piece % slices;
-      const int64_t images = std::min(chunk, problem.count - first);
+      const int64_t images = std::min(chunk, problem.count() - first);
       if (first != present) {
-        const C* map_weight = weight == nullptr || problem.shared_weight ? weight : weight + first * map;
-        if (weight != nullptr && (present < 0 || !problem.shared_weight)) {
-          kernels.spectra(compute, map_weight, nullptr, problem.n_radial, &plan, buffer.as<C>(), weight_spectra.data());
+        const C* map_weight = weight == nullptr || shared ? weight : weight + first * map;
+        if (weight != nullptr && (present < 0 || !shared)) {
+          kernels.spectra(compute, map_weight, nullptr, problem.n_radial(), &plan, buffer.as<C>(),
+                          weight_spectra.data());
         }
         for (int64_t n = 0; n < images; ++n) {
-          kernels.spectra(problem.dtype, source + (first + n) * map, map_weight, problem.n_radial, &plan,
+          kernels.spectra(problem.inputs.dtype, source + (first + n) * map, map_weight, problem.n_radial(), &plan,
                           buffer.as<C>(), spectra.data() + n * spectrum);
         }
         present = first;
       }
-      kernels.correlate(problem.dtype, &plan, problem.n_radial, groups, groups.count * slice / slices,
-                        groups.count * (slice + 1) / slices, spectra.data(), images, problem.n_pairs,
+      kernels.correlate(problem.inputs.dtype, &plan, problem.n_radial(), groups, groups.count * slice / slices,
+                        groups.count * (slice + 1) / slices, spectra.data(), images, problem.n_pairs(),
                         weight == nullptr ? nullptr : weight_spectra.data(), fill, problem.needed, spectrum, stream,
                         buffer.as<C>(), target + first * result);
     }
@@ -217,13 +192,15 @@ void correlate(const Problem& problem, double fill, Tensor& out) {
 
 void correlate_into(const Problem& problem, double fill, Tensor& out) {
   if (out.numel() == 0) return;
-  dispatch_floating(problem.dtype, [&](auto tag) { correlate<typename decltype(tag)::type>(problem, fill, out); });
+  dispatch_floating(problem.inputs.dtype,
+                    [&](auto tag) { correlate<typename decltype(tag)::type>(problem, fill, out); });
 }
 
 Tensor angular_correlation(const Tensor& unwrapped, const std::optional<Tensor>& weight, const Tensor& pairs,
                            double fill, double min_weight) {
-  const Problem problem = checked("angular_correlation", unwrapped, weight, pairs, min_weight);
-  Tensor out = torch::stable::new_empty(problem.unwrapped, {problem.count, problem.n_pairs, problem.n_angular});
+  const Problem problem(unwrapped, weight, pairs, min_weight, "angular_correlation");
+  Tensor out =
+      torch::stable::new_empty(problem.inputs.unwrapped, {problem.count(), problem.n_pairs(), problem.n_angular()});
   correlate_into(problem, fill, out);
   return out;
 }
@@ -231,9 +208,9 @@ Tensor angular_correlation(const Tensor& unwrapped, const std::optional<Tensor>&
 void angular_correlation_out(const Tensor& unwrapped, const std::optional<Tensor>& weight, const Tensor& pairs,
                              double fill, double min_weight, Tensor out) {
   constexpr const char* op = "angular_correlation";
-  const Problem problem = checked(op, unwrapped, weight, pairs, min_weight);
-  check_result(out, problem, op, "out");
-  STD_TORCH_CHECK(out.is_contiguous(), op, ": out must be contiguous");
+  const Problem problem(unwrapped, weight, pairs, min_weight, op);
+  check_result(out, {problem.count(), problem.n_pairs(), problem.n_angular()}, problem.inputs.unwrapped.scalar_type(),
+               problem.inputs.unwrapped, op);
   correlate_into(problem, fill, out);
 }
 
@@ -243,31 +220,32 @@ void backward(const Problem& problem, const Tensor& grad, Tensor& out) {
   constexpr DType compute = sizeof(C) == 4 ? DType::f32 : DType::f64;
   const auto& kernels = selected_angular_kernels();
   const int64_t lanes = lanes_of<C>(kernels);
-  const auto tables = real_fft_tables<C>(problem.n_angular);
+  const auto tables = real_fft_tables<C>(problem.n_angular());
   const RealFftPlan<C>& plan = tables->plan();
-  const Grouping grouping(problem.pairs.const_data_ptr<int64_t>(), problem.n_pairs, lanes);
+  const Grouping grouping(problem.pairs.const_data_ptr<int64_t>(), problem.n_pairs(), lanes);
   const PairGroups groups = grouping.groups();
 
   const T* gradient = static_cast<const T*>(grad.const_data_ptr());
-  const T* source = static_cast<const T*>(problem.unwrapped.const_data_ptr());
-  const C* weight = problem.weight.has_value() ? problem.weight->const_data_ptr<C>() : nullptr;
+  const T* source = static_cast<const T*>(problem.inputs.unwrapped.const_data_ptr());
+  const C* weight = static_cast<const C*>(problem.inputs.weight_data());
+  const bool shared = weight != nullptr && problem.inputs.shared_weight();
   T* target = static_cast<T*>(out.mutable_data_ptr());
-  const int64_t map = problem.n_radial * problem.n_angular;
-  const int64_t result = problem.n_pairs * problem.n_angular;
-  const int64_t spectrum = 2 * plan.bins * padded_rings(problem.n_radial, lanes);
-  torch::stable::parallel_for(0, problem.count, 1, [&](int64_t begin, int64_t end) {
+  const int64_t map = problem.n_radial() * problem.n_angular();
+  const int64_t result = problem.n_pairs() * problem.n_angular();
+  const int64_t spectrum = 2 * plan.bins * padded_rings(problem.n_radial(), lanes);
+  torch::stable::parallel_for(0, problem.count(), 1, [&](int64_t begin, int64_t end) {
     Buffer buffer((2 * plan.workspace() + 2 * plan.bins) * lanes * sizeof(C));
     Spare<C> spectra(spectrum, lanes);
     Spare<C> adjoint(spectrum, lanes);
     Spare<C> weight_spectra(weight == nullptr ? 0 : spectrum, lanes);
     for (int64_t n = begin; n < end; ++n) {
-      const C* map_weight = weight == nullptr || problem.shared_weight ? weight : weight + n * map;
-      if (weight != nullptr && (n == begin || !problem.shared_weight)) {
-        kernels.spectra(compute, map_weight, nullptr, problem.n_radial, &plan, buffer.as<C>(), weight_spectra.data());
+      const C* map_weight = weight == nullptr || shared ? weight : weight + n * map;
+      if (weight != nullptr && (n == begin || !shared)) {
+        kernels.spectra(compute, map_weight, nullptr, problem.n_radial(), &plan, buffer.as<C>(), weight_spectra.data());
       }
-      kernels.spectra(problem.dtype, source + n * map, map_weight, problem.n_radial, &plan, buffer.as<C>(),
+      kernels.spectra(problem.inputs.dtype, source + n * map, map_weight, problem.n_radial(), &plan, buffer.as<C>(),
                       spectra.data());
-      kernels.backward(problem.dtype, gradient + n * result, &plan, problem.n_radial, groups, spectra.data(),
+      kernels.backward(problem.inputs.dtype, gradient + n * result, &plan, problem.n_radial(), groups, spectra.data(),
                        map_weight, weight == nullptr ? nullptr : weight_spectra.data(), problem.needed, buffer.as<C>(),
                        adjoint.data(), target + n * map);
     }
@@ -277,12 +255,18 @@ void backward(const Problem& problem, const Tensor& grad, Tensor& out) {
 Tensor angular_correlation_backward(const Tensor& grad_, const Tensor& unwrapped, const std::optional<Tensor>& weight,
                                     const Tensor& pairs, double min_weight) {
   constexpr const char* op = "angular_correlation_backward";
-  const Problem problem = checked(op, unwrapped, weight, pairs, min_weight);
-  check_result(grad_, problem, op, "grad");
+  const Problem problem(unwrapped, weight, pairs, min_weight, op);
+  STD_TORCH_CHECK(grad_.dim() == 3 && grad_.size(0) == problem.count() && grad_.size(1) == problem.n_pairs() &&
+                      grad_.size(2) == problem.n_angular(),
+                  op, ": grad must have shape (N, P, n_angular)");
+  STD_TORCH_CHECK(grad_.scalar_type() == unwrapped.scalar_type(), op, ": grad and unwrapped differ in dtype");
+  STD_TORCH_CHECK(share_device(grad_, unwrapped), op, ": grad is on another device than unwrapped");
   const Tensor grad = torch::stable::contiguous(grad_);
-  Tensor out = torch::stable::new_empty(problem.unwrapped, {problem.count, problem.n_radial, problem.n_angular});
+  Tensor out =
+      torch::stable::new_empty(problem.inputs.unwrapped, {problem.count(), problem.n_radial(), problem.n_angular()});
   if (out.numel() > 0) {
-    dispatch_floating(problem.dtype, [&](auto tag) { backward<typename decltype(tag)::type>(problem, grad, out); });
+    dispatch_floating(problem.inputs.dtype,
+                      [&](auto tag) { backward<typename decltype(tag)::type>(problem, grad, out); });
   }
   return out;
 }
@@ -298,11 +282,10 @@ Tensor pair_spectra(const Tensor& spectra_, const Tensor& pairs_) {
   constexpr const char* op = "pair_spectra";
   const DType dtype = spectrum_dtype(spectra_, op, "spectra");
   const Tensor spectra = torch::stable::contiguous(spectra_);
-  const Tensor pairs = torch::stable::contiguous(pairs_);
   const int64_t count = spectra.size(0);
   const int64_t rings = spectra.size(1);
   const int64_t bins = spectra.size(2);
-  check_pairs(pairs, rings, op);
+  const Tensor pairs = checked_pairs(pairs_, spectra, "spectra", rings, op);
   const int64_t n_pairs = pairs.size(0);
   Tensor out = torch::stable::new_empty(spectra, {count, n_pairs, bins, 2});
   const auto& kernels = selected_angular_kernels();
@@ -327,20 +310,17 @@ Tensor pair_spectra_adjoint(const Tensor& product_, const Tensor& spectra_, cons
   STD_TORCH_CHECK(spectrum_dtype(product_, op, "product") == dtype, op, ": product and spectra differ in dtype");
   const Tensor product = torch::stable::contiguous(product_);
   const Tensor spectra = torch::stable::contiguous(spectra_);
-  const Tensor pairs = torch::stable::contiguous(pairs_);
-  const Tensor first = torch::stable::contiguous(first_);
-  const Tensor entries = torch::stable::contiguous(entries_);
   const int64_t count = spectra.size(0);
   const int64_t rings = spectra.size(1);
   const int64_t bins = spectra.size(2);
-  check_pairs(pairs, rings, op);
+  const Tensor pairs = checked_pairs(pairs_, spectra, "spectra", rings, op);
+  const Tensor first = checked_indices(first_, "first", spectra, "spectra", op);
+  const Tensor entries = checked_indices(entries_, "entries", spectra, "spectra", op);
   const int64_t n_pairs = pairs.size(0);
   STD_TORCH_CHECK(product.size(0) == count && product.size(1) == n_pairs && product.size(2) == bins, op,
                   ": product must have shape (N, P, F, 2)");
-  STD_TORCH_CHECK(first.scalar_type() == ScalarType::Long && first.dim() == 1 && first.size(0) == rings + 1, op,
-                  ": first must be int64 of shape (R + 1,)");
-  STD_TORCH_CHECK(entries.scalar_type() == ScalarType::Long && entries.dim() == 1 && entries.size(0) == 2 * n_pairs, op,
-                  ": entries must be int64 of shape (2 P,)");
+  STD_TORCH_CHECK(first.dim() == 1 && first.size(0) == rings + 1, op, ": first must have shape (R + 1,)");
+  STD_TORCH_CHECK(entries.dim() == 1 && entries.size(0) == 2 * n_pairs, op, ": entries must have shape (2 P,)");
   const int64_t* ring = pairs.const_data_ptr<int64_t>();
   const int64_t* start = first.const_data_ptr<int64_t>();
   const int64_t* entry = entries.const_data_ptr<int64_t>();

@@ -202,7 +202,7 @@ void correlate(const RealFftPlan<compute_t<T>>& plan, int64_t n_radial, const Pa
       }
     }
   }
-  if (stream) end_streaming();
+  if (stream) finish_streaming();
 }
 
 // Adds a group's gradient G to the rings' adjoint spectra: conj(G) F_j to ring i, G F_i to ring j.

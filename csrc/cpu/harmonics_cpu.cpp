@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "../torch_bridge.h"
+#include "../correlation_checks.h"
 #include "buffer.h"
 #include "harmonics_simd.h"
 
@@ -54,29 +54,17 @@ class Orders {
   std::vector<C> table_;
 };
 
-Tensor checked_orders(const Tensor& orders, int64_t n_angular, const char* op) {
-  STD_TORCH_CHECK(orders.is_cpu(), op, ": orders is on another device than unwrapped, which is on the CPU");
-  STD_TORCH_CHECK(orders.scalar_type() == ScalarType::Long && orders.dim() == 1, op,
-                  ": orders must be int64 of shape (O,)");
-  const Tensor result = torch::stable::contiguous(orders);
-  const int64_t* order = result.const_data_ptr<int64_t>();
-  for (int64_t o = 0; o < result.numel(); ++o) {
+Tensor checked_orders(const Tensor& orders_, int64_t n_angular, const Tensor& like, const char* like_name,
+                      const char* op) {
+  STD_TORCH_CHECK(orders_.dim() == 1, op, ": orders must have shape (O,), got ", orders_.dim(), " dimensions");
+  STD_TORCH_CHECK(n_angular >= 1, op, ": n_angular must be at least 1, got ", n_angular);
+  const Tensor orders = checked_indices(orders_, "orders", like, like_name, op);
+  const int64_t* order = orders.const_data_ptr<int64_t>();
+  for (int64_t o = 0; o < orders.numel(); ++o) {
     STD_TORCH_CHECK(order[o] >= -(n_angular / 2) && order[o] <= n_angular / 2, op, ": order ", order[o],
                     " is not between -n_angular / 2 and n_angular / 2 = ", n_angular / 2);
   }
-  return result;
-}
-
-std::optional<Tensor> checked_weight(const std::optional<Tensor>& weight, int64_t count, int64_t n_radial,
-                                     int64_t n_angular, DType dtype, const char* op) {
-  if (!weight.has_value()) return std::nullopt;
-  STD_TORCH_CHECK(weight->is_cpu(), op, ": weight is on another device than unwrapped, which is on the CPU");
-  STD_TORCH_CHECK(weight->dim() == 3 && (weight->size(0) == 1 || weight->size(0) == count) &&
-                      weight->size(1) == n_radial && weight->size(2) == n_angular,
-                  op, ": weight must have shape (1 or N, n_radial, n_angular)");
-  floating_dtype(*weight, op, "weight");
-  return torch::stable::contiguous(
-      torch::stable::to(*weight, dtype == DType::f64 ? ScalarType::Double : ScalarType::Float));
+  return orders;
 }
 
 // Calls f(map, ring, weight of the map, buffer) for every vector of rings of every map.
@@ -96,66 +84,50 @@ void for_each_block(const HarmonicsProblem& problem, int64_t count, const std::o
   });
 }
 
-void harmonics_into(const Tensor& unwrapped_, const std::optional<Tensor>& weight_, const Tensor& orders_, Tensor out) {
-  constexpr const char* op = "angular_harmonics";
-  const DType dtype = floating_dtype(unwrapped_, op, "unwrapped");
-  const Tensor unwrapped = torch::stable::contiguous(unwrapped_);
-  const int64_t count = unwrapped.size(0);
-  const int64_t n_radial = unwrapped.size(1);
-  const int64_t n_angular = unwrapped.size(2);
-  const Tensor orders = checked_orders(orders_, n_angular, op);
-  const auto weight = checked_weight(weight_, count, n_radial, n_angular, dtype, op);
+void harmonics_into(const UnwrappedInputs& inputs, const Tensor& orders, Tensor& out) {
   if (out.numel() == 0) return;
   const auto& kernels = selected_harmonics_kernels();
-  dispatch_floating(dtype, [&](auto tag) {
+  const int64_t n_radial = inputs.n_radial();
+  const int64_t n_angular = inputs.n_angular();
+  dispatch_floating(inputs.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
     const Orders<C> prepared(orders, n_radial, n_angular);
     const HarmonicsProblem problem = prepared.problem();
-    const T* source = static_cast<const T*>(unwrapped.const_data_ptr());
-    C* target = out.mutable_data_ptr<C>();
-    for_each_block<C>(problem, count, weight, [&](int64_t n, int64_t ring, const C* map_weight, C* buffer) {
-      kernels.forward(dtype, source + n * n_radial * n_angular, map_weight, problem, ring, buffer,
-                      target + n * 2 * problem.n_orders * n_radial);
-    });
+    const T* source = static_cast<const T*>(inputs.unwrapped.const_data_ptr());
+    C* target = static_cast<C*>(out.mutable_data_ptr());
+    for_each_block<C>(problem, inputs.count(), inputs.weight,
+                      [&](int64_t n, int64_t ring, const C* map_weight, C* buffer) {
+                        kernels.forward(inputs.dtype, source + n * n_radial * n_angular, map_weight, problem, ring,
+                                        buffer, target + n * 2 * problem.n_orders * n_radial);
+                      });
   });
 }
 
-void check_shape(const Tensor& unwrapped, const Tensor& orders) {
+Tensor angular_harmonics(const Tensor& unwrapped, const std::optional<Tensor>& weight, const Tensor& orders_) {
   constexpr const char* op = "angular_harmonics";
-  STD_TORCH_CHECK(unwrapped.dim() == 3 && unwrapped.size(2) > 0, op,
-                  ": unwrapped must have shape (N, n_radial, n_angular) with at least one angle");
-  STD_TORCH_CHECK(orders.dim() == 1, op, ": orders must be int64 of shape (O,)");
-}
-
-ScalarType result_type(const Tensor& unwrapped) {
-  return unwrapped.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
-Tensor angular_harmonics(const Tensor& unwrapped, const std::optional<Tensor>& weight, const Tensor& orders) {
-  check_shape(unwrapped, orders);
-  Tensor out = torch::stable::new_empty(unwrapped, {unwrapped.size(0), orders.size(0), unwrapped.size(1), 2},
-                                        result_type(unwrapped));
-  harmonics_into(unwrapped, weight, orders, out);
+  const UnwrappedInputs inputs(unwrapped, weight, op);
+  const Tensor orders = checked_orders(orders_, inputs.n_angular(), unwrapped, "unwrapped", op);
+  Tensor out = torch::stable::new_empty(inputs.unwrapped, {inputs.count(), orders.size(0), inputs.n_radial(), 2},
+                                        compute_type(inputs.dtype));
+  harmonics_into(inputs, orders, out);
   return out;
 }
 
-void angular_harmonics_out(const Tensor& unwrapped, const std::optional<Tensor>& weight, const Tensor& orders,
+void angular_harmonics_out(const Tensor& unwrapped, const std::optional<Tensor>& weight, const Tensor& orders_,
                            Tensor out) {
   constexpr const char* op = "angular_harmonics";
-  check_shape(unwrapped, orders);
-  STD_TORCH_CHECK(out.is_cpu() && out.is_contiguous() && out.dim() == 4 && out.size(0) == unwrapped.size(0) &&
-                      out.size(1) == orders.size(0) && out.size(2) == unwrapped.size(1) && out.size(3) == 2 &&
-                      out.scalar_type() == result_type(unwrapped),
-                  op, ": out must be contiguous of shape (N, O, n_radial, 2), float64 for float64, else float32");
-  harmonics_into(unwrapped, weight, orders, out);
+  const UnwrappedInputs inputs(unwrapped, weight, op);
+  const Tensor orders = checked_orders(orders_, inputs.n_angular(), unwrapped, "unwrapped", op);
+  check_result(out, {inputs.count(), orders.size(0), inputs.n_radial(), 2}, compute_type(inputs.dtype),
+               inputs.unwrapped, op);
+  harmonics_into(inputs, orders, out);
 }
 
 Tensor angular_harmonics_backward(const Tensor& grad_, const std::optional<Tensor>& weight_, const Tensor& orders_,
                                   int64_t n_angular) {
   constexpr const char* op = "angular_harmonics_backward";
-  STD_TORCH_CHECK(n_angular > 0, op, ": n_angular must be at least 1");
-  const Tensor orders = checked_orders(orders_, n_angular, op);
+  const Tensor orders = checked_orders(orders_, n_angular, grad_, "grad", op);
   STD_TORCH_CHECK(grad_.dim() == 4 && grad_.size(1) == orders.size(0) && grad_.size(3) == 2, op,
                   ": grad must have shape (N, O, n_radial, 2)");
   const DType dtype = floating_dtype(grad_, op, "grad");
@@ -163,7 +135,7 @@ Tensor angular_harmonics_backward(const Tensor& grad_, const std::optional<Tenso
   const Tensor grad = torch::stable::contiguous(grad_);
   const int64_t count = grad.size(0);
   const int64_t n_radial = grad.size(2);
-  const auto weight = checked_weight(weight_, count, n_radial, n_angular, dtype, op);
+  const auto weight = checked_weight(weight_, dtype, grad, "grad", count, n_radial, n_angular, op);
   Tensor out = torch::stable::new_empty(grad, {count, n_radial, n_angular});
   if (out.numel() == 0) return out;
   const auto& kernels = selected_harmonics_kernels();

@@ -399,7 +399,7 @@ void backward(const C* grad, const C* weight, const HarmonicsProblem& problem, i
       }
       stream_tiles<C>(tiles, row, column);
     }
-    end_streaming();
+    finish_streaming();
     return;
   }
   for (int64_t column = 0; column < count; column += lanes) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "../common/element.h"
+#include "tiles.h"
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -94,13 +95,6 @@ CDIFAST_HOST void stream_vector(double* target, Vector<double> value) {
   _mm_stream_pd(target, reinterpret_cast<__m128d>(value));
 #else
   store_vector(target, value);
-#endif
-}
-
-// Streaming stores become visible to other threads only after this.
-CDIFAST_HOST void end_streaming() {
-#if defined(__SSE2__)
-  _mm_sfence();
 #endif
 }
 
@@ -282,7 +276,7 @@ CDIFAST_HOST void store_whole_tile(Vector<C>* tile, const Row& row, int64_t colu
 }
 
 // Vectors that make a cache line.
-constexpr int64_t kLineVectors = 64 / kVectorBytes;
+constexpr int64_t kLineVectors = kLineBytes / kVectorBytes;
 
 // As many tiles side by side as make whole cache lines, past the caches; row(r) + column are aligned to lines.
 template <typename C, typename Row>
