@@ -7,10 +7,7 @@
 namespace cdifast::cuda {
 namespace {
 
-int blocks_for(int64_t packs) {
-  const int64_t blocks = (packs + kThreads - 1) / kThreads;
-  return static_cast<int>(blocks < kLogActivationMaxBlocks ? blocks : kLogActivationMaxBlocks);
-}
+int blocks_of(int64_t packs) { return static_cast<int>(blocks_for(divide_up(packs, kThreads))); }
 
 template <typename C>
 AlphaSource<C> alpha_source(const AlphaArgument& alpha) {
@@ -38,10 +35,10 @@ int launch_packed(int64_t count, bool is_aligned, const F& launch) {
   constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
   const int64_t packs = is_aligned ? count / kVector : 0;
   const int64_t rest = count - packs * kVector;
-  const int blocks = blocks_for(packs);
+  const int blocks = blocks_of(packs);
   if (packs > 0) launch(std::integral_constant<int, kVector>{}, int64_t{0}, packs, blocks, 0);
-  if (rest > 0) launch(std::integral_constant<int, 1>{}, packs * kVector, rest, blocks_for(rest), blocks);
-  return blocks + blocks_for(rest);
+  if (rest > 0) launch(std::integral_constant<int, 1>{}, packs * kVector, rest, blocks_of(rest), blocks);
+  return blocks + blocks_of(rest);
 }
 
 }  // namespace

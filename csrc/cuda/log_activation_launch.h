@@ -6,6 +6,7 @@
 
 #include "../common/channel_bias.h"
 #include "../common/element.h"
+#include "grid.h"
 
 namespace cdifast::cuda {
 
@@ -16,11 +17,6 @@ struct AlphaArgument {
   DType device_dtype;
 };
 
-// Enough blocks to fill any card several times over; the kernels stride over the rest. The emulator is built with
-// fewer, so that short arrays already make them stride.
-#if !defined(CDIFAST_MAX_BLOCKS)
-#define CDIFAST_MAX_BLOCKS 4096
-#endif
 constexpr int64_t kLogActivationMaxBlocks = CDIFAST_MAX_BLOCKS;
 // Elements of double workspace that log_activation_backward_alpha needs: one part a block of its two launches.
 constexpr int64_t kLogActivationWorkspace = 2 * kLogActivationMaxBlocks;

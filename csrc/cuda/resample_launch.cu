@@ -1,3 +1,4 @@
+#include "grid.h"
 #include "launch.cuh"
 #include "resample_kernel.cuh"
 #include "resample_launch.h"
@@ -9,7 +10,6 @@ namespace {
 constexpr int64_t kEnoughBlocks = CDIFAST_MAX_BLOCKS < 2048 ? CDIFAST_MAX_BLOCKS : 2048;
 constexpr int64_t kMaxGridY = CDIFAST_MAX_BLOCKS < 65535 ? CDIFAST_MAX_BLOCKS : 65535;
 
-int64_t rounded_up(int64_t count, int64_t unit) { return (count + unit - 1) / unit; }
 int64_t at_least_one(int64_t count) { return count > 1 ? count : 1; }
 int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -24,7 +24,7 @@ void dispatch_kind(SamplingKind kind, const F& f) {
 
 int64_t sample_blocks(SamplingKind kind, const PolarGrid& grid) {
   const int64_t samples = kind == SamplingKind::polar ? grid.n_radial * grid.n_angular : grid.height * grid.width;
-  return least(rounded_up(samples, kResampleThreads), CDIFAST_MAX_BLOCKS);
+  return least(divide_up(samples, kResampleThreads), CDIFAST_MAX_BLOCKS);
 }
 
 // Blocks over the samples, and images that a thread's geometry serves: as many as leave the card enough blocks.
@@ -37,8 +37,8 @@ struct Chunks {
 Chunks chunks_of(SamplingKind kind, const PolarGrid& grid, int64_t images) {
   const int64_t blocks = sample_blocks(kind, grid);
   const int64_t wanted = least(at_least_one(kEnoughBlocks / blocks), images);
-  const int64_t chunk = rounded_up(images, at_least_one(wanted));
-  return {blocks, chunk, rounded_up(images, at_least_one(chunk))};
+  const int64_t chunk = divide_up(images, at_least_one(wanted));
+  return {blocks, chunk, divide_up(images, at_least_one(chunk))};
 }
 
 // The same for the gradient of the centre: one image at a time where each has its own centre, and then no more blocks
@@ -53,7 +53,7 @@ dim3 grid_of(int64_t x, int64_t y) { return dim3(static_cast<unsigned>(x), stati
 // The table of directions at the start of the workspace.
 const Direction* make_directions(int64_t n, double* workspace, void* stream) {
   auto* directions = reinterpret_cast<Direction*>(workspace);
-  launch(resample_directions_kernel, grid_of(least(rounded_up(n, kResampleThreads), CDIFAST_MAX_BLOCKS), 1),
+  launch(resample_directions_kernel, grid_of(least(divide_up(n, kResampleThreads), CDIFAST_MAX_BLOCKS), 1),
          kResampleThreads, stream, directions, n);
   return directions;
 }
@@ -84,8 +84,8 @@ GatherSchedule schedule_of(SamplingKind kind, const PolarGrid& grid) {
     schedule.team_items = n_radial * grid.n_angular - schedule.first_wide;
     single_items = schedule.first_wide;
   }
-  schedule.team_units = rounded_up(schedule.team_items, kTeamItemsInBlock);
-  schedule.units = schedule.team_units + rounded_up(single_items, kResampleThreads);
+  schedule.team_units = divide_up(schedule.team_items, kTeamItemsInBlock);
+  schedule.units = schedule.team_units + divide_up(single_items, kResampleThreads);
   return schedule;
 }
 
@@ -143,7 +143,7 @@ int resample_backward(SamplingKind kind, DType dtype, const void* grad, void* ta
   const GatherSchedule schedule = schedule_of(kind, geometry.grid);
   const int64_t blocks = least(schedule.units, CDIFAST_MAX_BLOCKS);
   const bool grouped = geometry.count == 1 && images > 1;
-  const int64_t groups = least(grouped ? rounded_up(images, kResampleGroup) : images, kMaxGridY);
+  const int64_t groups = least(grouped ? divide_up(images, kResampleGroup) : images, kMaxGridY);
   dispatch_kind(kind, [&](auto kind_tag) {
     using Kind = typename decltype(kind_tag)::type;
     dispatch_floating(dtype, [&](auto tag) {

@@ -10,12 +10,6 @@
 
 namespace cdifast::cuda {
 
-// Bounds the blocks of a launch; the kernels stride over the rest. The emulator is built with fewer, so that small
-// images already make them stride.
-#if !defined(CDIFAST_MAX_BLOCKS)
-#define CDIFAST_MAX_BLOCKS 4096
-#endif
-
 struct ResampleGeometry {
   PolarGrid grid;
   const double* center;   // (y, x)
