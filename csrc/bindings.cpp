@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cpu/capability.h"
+#include "cpu/resample_plan.h"
 #if defined(CDIFAST_WITH_CUDA)
 #include "cuda/runtime.h"
 #endif
@@ -38,6 +39,17 @@ py::dict build_info() {
   return info;
 }
 
+py::dict plan_cache_info() {
+  const auto state = cdifast::cpu::plan_cache_state();
+  py::dict info;
+  info["plans"] = state.plans;
+  info["bytes"] = state.bytes;
+  info["max_bytes"] = static_cast<int64_t>(cdifast::cpu::kPlanCacheBytes);
+  info["hits"] = state.hits;
+  info["misses"] = state.misses;
+  return info;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
@@ -46,4 +58,6 @@ PYBIND11_MODULE(_C, m) {
   cdifast::cpu::capability();
   m.def("build_info", &build_info, "What this binary was built from and for.");
   m.def("cpu_capability", &cdifast::cpu::capability_name, "The instruction set that the CPU kernels run with.");
+  m.def("plan_cache_info", &plan_cache_info, "What the cache of sampling plans on the CPU holds and has served.");
+  m.def("clear_plan_cache", &cdifast::cpu::clear_plan_cache, "Empty the cache of sampling plans.");
 }

@@ -1,0 +1,116 @@
+// The sampling of one geometry, worked out once: which elements of the source each sample takes, with which
+// coefficients, in the order in which the kernels run and in the form that they read. Free of torch.
+//
+// Samples come in groups of 16 neighbours along the output's rows, and groups in blocks of 32 columns by all rows: of
+// an unwrapped map, a sector whose part of the image stays in the first-level cache while its rings are read.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "../common/resample_math.h"
+#include "capability.h"
+
+namespace cdifast::cpu {
+
+constexpr int kGroup = 16;
+
+enum class GroupKind : uint8_t {
+  whole,     // all four neighbours of every sample are valid: int32 element[16] of the first, C fy[16], C fx[16]
+  weighted,  // neighbours side by side, some of them unused: int32 element[16] of the first, C coefficient[4][16]
+  scattered  // neighbours anywhere: int32 element[4][16], C coefficient[4][16]
+};
+
+struct SampleGroup {
+  uint32_t first;  // of its samples, as an index into the output
+  uint32_t data;   // where its numbers start, in cache lines
+  uint16_t fill;   // bit l: sample l gets the fill value
+  uint8_t count;   // samples, 16 but at the end of a row
+  GroupKind kind;
+};
+
+struct alignas(64) CacheLine {
+  std::byte bytes[64];
+};
+
+// A plan as kernels see it.
+struct PlanView {
+  SourceShape source;
+  const SampleGroup* groups;
+  int64_t group_count;
+  const CacheLine* data;
+};
+
+// The cache lines that are read of an image that starts a line, in the order in which groups first need them, and how
+// many are needed before each group.
+struct TouchedLines {
+  std::vector<uint32_t> line;
+  std::vector<uint32_t> before;
+};
+
+// Numbers are float or double (`float64`); those of a group's samples beyond `count` are harmless.
+struct SamplingPlan {
+  SourceShape source{};
+  int64_t samples = 0;
+  bool float64 = false;
+  bool complete = true;  // every sample's validity weight is 1
+  std::vector<SampleGroup> groups;
+  std::vector<CacheLine> data;
+  std::vector<double> weight;  // of every sample, as an index into the output; empty where complete
+
+  PlanView view() const { return {source, groups.data(), static_cast<int64_t>(groups.size()), data.data()}; }
+  // For images of elements of that size; worked out at the first call.
+  const TouchedLines& lines(int64_t element_size) const;
+  std::size_t bytes() const {
+    return groups.size() * sizeof(SampleGroup) + data.size() * sizeof(CacheLine) + weight.size() * sizeof(double);
+  }
+
+ private:
+  mutable std::once_flag lines_once_[4];
+  mutable TouchedLines lines_[4];
+};
+
+enum class SamplingKind : uint8_t { polar, cartesian };
+
+// A geometry: the output's samples are those of the grid's unwrapped map, or of its detector image.
+struct Sampling {
+  SamplingKind kind;
+  PolarGrid grid;
+  double center_y;
+  double center_x;
+  const uint8_t* good;  // a byte an element of the source, or null
+
+  SourceShape source() const { return kind == SamplingKind::polar ? polar_source(grid) : cartesian_source(grid); }
+  int64_t rows() const { return kind == SamplingKind::polar ? grid.n_radial : grid.height; }
+  int64_t columns() const { return kind == SamplingKind::polar ? grid.n_angular : grid.width; }
+};
+
+// cos and sin of every angle of an unwrapped map.
+struct Directions {
+  std::vector<double> cos, sin;
+  explicit Directions(int64_t n_angular);
+};
+
+// Makes `plan` the plan of `sampling`, reusing its memory.
+void make_plan(const Sampling& sampling, const Directions& directions, bool float64, SamplingPlan& plan);
+
+// The plan of `sampling` from the cache, or made now. Plans lie there by geometry, centre and the mask's content, the
+// last used ones, up to kPlanCacheBytes; larger ones are made at each call.
+std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64);
+
+constexpr std::size_t kPlanCacheBytes = std::size_t{256} << 20;
+
+struct PlanCacheState {
+  int64_t plans;
+  int64_t bytes;
+  int64_t hits;
+  int64_t misses;
+};
+PlanCacheState plan_cache_state();
+void clear_plan_cache();
+
+}  // namespace cdifast::cpu

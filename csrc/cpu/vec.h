@@ -1,0 +1,141 @@
+// Vectors as wide as the instruction set that a file is compiled for (CDIFAST_ISA), for kernels that compilers do not
+// vectorise by themselves. Arithmetic, comparisons and choices are the compilers' own on such types; what they lack
+// stands here: loads and stores without alignment, and gathers.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "../common/element.h"
+
+namespace cdifast::cpu::CDIFAST_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float F32 __attribute__((vector_size(kLanes * 4)));
+typedef int32_t I32 __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t U32 __attribute__((vector_size(kLanes * 4)));
+typedef double F64 __attribute__((vector_size(kLanes * 4)));       // half as many lanes
+typedef int32_t I32Half __attribute__((vector_size(kLanes * 2)));  // as many lanes as F64
+constexpr int kLanes64 = kLanes / 2;
+
+template <typename V>
+CDIFAST_HOST V load(const void* source) {
+  V vector;
+  __builtin_memcpy(&vector, source, sizeof vector);
+  return vector;
+}
+
+template <typename V>
+CDIFAST_HOST void store(void* target, V vector) {
+  __builtin_memcpy(target, &vector, sizeof vector);
+}
+
+// image[index] and image[index + 1] of every lane as numbers. At most `last` is read, the image's last element.
+CDIFAST_HOST void gather_pairs(const float* image, I32 index, int32_t /*last*/, F32& first, F32& second) {
+#if defined(__AVX512F__)
+  // Both neighbours in one 8-byte access: half as many loads as two gathers of floats.
+  const __m512i lanes = reinterpret_cast<__m512i>(index);
+  const __m512 low =
+      _mm512_castpd_ps(_mm512_i32gather_pd(_mm512_castsi512_si256(lanes), reinterpret_cast<const double*>(image), 4));
+  const __m512 high = _mm512_castpd_ps(
+      _mm512_i32gather_pd(_mm512_extracti64x4_epi64(lanes, 1), reinterpret_cast<const double*>(image), 4));
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  first = reinterpret_cast<F32>(_mm512_permutex2var_ps(low, even, high));
+  second = reinterpret_cast<F32>(_mm512_permutex2var_ps(low, odd, high));
+#elif defined(__AVX2__)
+  const __m256i lanes = reinterpret_cast<__m256i>(index);
+  const __m256 low =
+      _mm256_castpd_ps(_mm256_i32gather_pd(reinterpret_cast<const double*>(image), _mm256_castsi256_si128(lanes), 4));
+  const __m256 high = _mm256_castpd_ps(
+      _mm256_i32gather_pd(reinterpret_cast<const double*>(image), _mm256_extracti128_si256(lanes, 1), 4));
+  const __m256i order = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7);
+  first = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0x88), order));
+  second = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0xdd), order));
+#else
+  for (int lane = 0; lane < kLanes; ++lane) {
+    first[lane] = image[index[lane]];
+    second[lane] = image[index[lane] + 1];
+  }
+#endif
+}
+
+// The 32 bits from element `index` on of an array of Bytes-wide elements.
+template <int Bytes>
+CDIFAST_HOST U32 gather_words(const void* array, I32 index) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<U32>(_mm512_i32gather_epi32(reinterpret_cast<__m512i>(index), array, Bytes));
+#elif defined(__AVX2__)
+  return reinterpret_cast<U32>(
+      _mm256_i32gather_epi32(static_cast<const int*>(array), reinterpret_cast<__m256i>(index), Bytes));
+#else
+  U32 words;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    uint32_t word;
+    __builtin_memcpy(&word, static_cast<const char*>(array) + static_cast<int64_t>(index[lane]) * Bytes, sizeof word);
+    words[lane] = word;
+  }
+  return words;
+#endif
+}
+
+CDIFAST_HOST void gather_pairs(const int32_t* image, I32 index, int32_t last, F32& first, F32& second) {
+  F32 bits_first, bits_second;
+  gather_pairs(reinterpret_cast<const float*>(image), index, last, bits_first, bits_second);
+  first = __builtin_convertvector(reinterpret_cast<I32>(bits_first), F32);
+  second = __builtin_convertvector(reinterpret_cast<I32>(bits_second), F32);
+}
+
+// Two neighbours of 16 bits are one word.
+CDIFAST_HOST void gather_pairs(const uint16_t* image, I32 index, int32_t /*last*/, F32& first, F32& second) {
+  const U32 words = gather_words<2>(image, index);
+  // As signed numbers, which every instruction set converts: they have 16 bits.
+  first = __builtin_convertvector(reinterpret_cast<I32>(words & 0xffffu), F32);
+  second = __builtin_convertvector(reinterpret_cast<I32>(words >> 16), F32);
+}
+
+CDIFAST_HOST void gather_pairs(const int16_t* image, I32 index, int32_t /*last*/, F32& first, F32& second) {
+  const I32 words = reinterpret_cast<I32>(gather_words<2>(image, index));
+  first = __builtin_convertvector((words << 16) >> 16, F32);
+  second = __builtin_convertvector(words >> 16, F32);
+}
+
+// load_element of common/element.h for whole vectors.
+CDIFAST_HOST F32 half_to_float(U32 bits) {
+  const U32 sign = (bits & 0x8000u) << 16;
+  const U32 magnitude = (bits & 0x7fffu) << 13;
+  const U32 finite = reinterpret_cast<U32>(reinterpret_cast<F32>(magnitude) * 0x1p112f);
+  return reinterpret_cast<F32>(sign | (magnitude >= 0x0f800000u ? magnitude | 0x7f800000u : finite));
+}
+
+CDIFAST_HOST void gather_pairs(const Half* image, I32 index, int32_t /*last*/, F32& first, F32& second) {
+  const U32 words = gather_words<2>(image, index);
+  first = half_to_float(words & 0xffffu);
+  second = half_to_float(words >> 16);
+}
+
+CDIFAST_HOST void gather_pairs(const BFloat16* image, I32 index, int32_t /*last*/, F32& first, F32& second) {
+  const U32 words = gather_words<2>(image, index);
+  first = reinterpret_cast<F32>(words << 16);
+  second = reinterpret_cast<F32>(words & 0xffff0000u);
+}
+
+// A word holds four bytes: near the image's end it is read from further back.
+CDIFAST_HOST void gather_pairs(const uint8_t* image, I32 index, int32_t last, F32& first, F32& second) {
+  const I32 latest = index > last - 3 ? I32{} + (last - 3) : index;
+  const U32 words = gather_words<1>(image, latest) >> reinterpret_cast<U32>((index - latest) * 8);
+  first = __builtin_convertvector(reinterpret_cast<I32>(words & 0xffu), F32);
+  second = __builtin_convertvector(reinterpret_cast<I32>((words >> 8) & 0xffu), F32);
+}
+
+}  // namespace cdifast::cpu::CDIFAST_ISA
