@@ -92,3 +92,24 @@ def forward_backward(forward: Callable[[Tensor], Tensor], x: Tensor) -> Call:
 
 exact_result = functools.lru_cache(maxsize=8)
 """Decorates what computes a float64 result: entries that differ in dtype, threads or peer share it."""
+
+
+def relative_error(call: Call, exact: Tensor | None) -> float | None:
+    """Error of the first items against float64, in the Euclidean norm; None where nothing is computed.
+
+    Where ``exact`` is NaN nothing is compared: a border that peers treat in another way. Fails where the error shows
+    that the call does something else.
+    """
+    result = call.run()
+    if exact is None or call.tolerance is None:
+        return None
+    found = call.read(result).detach().flatten()[: exact.numel()]
+    found = found.to(torch.promote_types(found.dtype, exact.dtype))
+    expected = exact.flatten()[: found.numel()]
+    compared = ~expected.real.isnan()
+    found, expected = found[compared], expected[compared]
+    error = float((found - expected).norm() / expected.norm())
+    assert error <= call.tolerance, (
+        f"not the same work: relative error {error:.2g}, at most {call.tolerance:g} expected"
+    )
+    return error

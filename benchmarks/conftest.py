@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from cdifast.report import describe_machine
 
 from . import heap, rows, threads, timing
-from .call import Builder, Call, EntryTimer, MissingPeer, RowTimer
+from .call import Builder, Call, EntryTimer, MissingPeer, RowTimer, relative_error
 
 ENTRY_SECONDS = 0.3
 ROW_SECONDS = 5.0
@@ -144,24 +143,6 @@ def compare(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> RowT
         )
 
     return run
-
-
-def relative_error(call: Call, exact: Tensor | None) -> float | None:
-    """Error of the first items against float64, in the Euclidean norm; None where nothing is computed.
-
-    Fails where the error shows that the call does something else.
-    """
-    result = call.run()
-    if exact is None or call.tolerance is None:
-        return None
-    found = call.read(result).detach().flatten()[: exact.numel()]
-    found = found.to(torch.promote_types(found.dtype, exact.dtype))
-    expected = exact.flatten()[: found.numel()]
-    error = float((found - expected).norm() / expected.norm())
-    assert error <= call.tolerance, (
-        f"not the same work: relative error {error:.2g}, at most {call.tolerance:g} expected"
-    )
-    return error
 
 
 def _spread(

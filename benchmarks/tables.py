@@ -20,8 +20,9 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def duration(seconds: float) -> str:
     """Three digits, in the unit that suits."""
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}" if seconds * factor < 1000 else f"{seconds * factor:.0f} {unit}"
+        value = seconds * factor
+        if value >= 1:
+            return f"{value:.3g} {unit}" if value < 999.5 else f"{value:.0f} {unit}"
     return f"{seconds * 1e9:.3g} ns"
 
 

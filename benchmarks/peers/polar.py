@@ -80,8 +80,7 @@ def remap_centers(images: Tensor, grid: Polar, centers: Tensor) -> Call:
             cv2.remap(array, map_x, map_y, cv2.INTER_LINEAR, dst=target)
         return out
 
-    # Where a moved circle leaves the image, OpenCV mixes in its border of zeros; ours leaves them out.
-    return Call(run, len(images), tolerance=0.1)
+    return Call(run, len(images))
 
 
 def remap_masked(images: Tensor, grid: Polar, good: Tensor) -> Call:
@@ -120,7 +119,7 @@ def warp_polar(images: Tensor, grid: Polar, centers: Tensor | None = None) -> Ca
             cv2.warpPolar(array, shape, point, grid.warp_radius, flags, dst=target)
         return out
 
-    return Call(run, len(images), from_warp_polar, tolerance=ROUNDED if centers is None else 0.1)
+    return Call(run, len(images), from_warp_polar, tolerance=ROUNDED)
 
 
 def grid_sample(images: Tensor, grid: Polar, centers: Tensor | None = None) -> Call:
@@ -133,7 +132,6 @@ def grid_sample(images: Tensor, grid: Polar, centers: Tensor | None = None) -> C
     return Call(
         lambda: torch.nn.functional.grid_sample(images.float()[:, None], positions, align_corners=True)[:, 0],
         len(images),
-        tolerance=1e-3 if centers is None else 0.1,
     )
 
 
