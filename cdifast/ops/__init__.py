@@ -5,7 +5,8 @@ Every operator takes tensors with any leading batch dimensions, works under ``to
 """
 
 from .activation import log_activation
+from .cartesian import cartesian_resample
 from .correlation import correlation_map
 from .polar import polar_resample
 
-__all__ = ["correlation_map", "log_activation", "polar_resample"]
+__all__ = ["cartesian_resample", "correlation_map", "log_activation", "polar_resample"]
