@@ -89,6 +89,8 @@ BACKWARD: dict[str, Callable[..., Call]] = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", SIZES)
 def test_forward(name: str, size: int, dtype: str, entry: EntryTimer) -> None:
+    if name == "reference" and dtype != "float32":
+        pytest.skip("the reference gets float32")
     entry(
         "forward", name, lambda: FORWARD[name](images(size, dtype), grid_of(size)), exact(size), size=size, dtype=dtype
     )

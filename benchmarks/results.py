@@ -166,9 +166,16 @@ def collect(
 
 
 def save(results: Results, path: Path) -> None:
-    """Write as JSON, times with four digits: more is noise."""
+    """Write as JSON, an entry a line, times with four digits: more is noise."""
+    parts = []
+    for name, value in _rounded(dataclasses.asdict(results)).items():
+        if isinstance(value, list):
+            lines = ",\n".join(json.dumps(item) for item in value)
+            parts.append(f"{json.dumps(name)}: [\n{lines}\n]")
+        else:
+            parts.append(f"{json.dumps(name)}: {json.dumps(value)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_rounded(dataclasses.asdict(results)), indent=1) + "\n", encoding="utf-8")
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
 
 def load(path: Path) -> Results:

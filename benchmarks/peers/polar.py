@@ -150,9 +150,13 @@ def pyfai(images: Tensor, grid: Polar) -> Call:
     pixel = 1e-4  # metres
     detector = Detector(pixel1=pixel, pixel2=pixel, max_shape=(grid.size, grid.size))
     poni = (grid.center + 0.5) * pixel
-    integrator = AzimuthalIntegrator(dist=1.0, poni1=poni, poni2=poni, detector=detector, wavelength=1e-10)
+    # Bins lie round our samples: turned by half a bin, and from half a bin before the first radius on.
+    integrator = AzimuthalIntegrator(
+        dist=1.0, poni1=poni, poni2=poni, rot3=-np.pi / grid.n_angular, detector=detector, wavelength=1e-10
+    )
     arrays = images.numpy()
     last = grid.r_max * pixel * 1e3  # millimetres
+    half = last / (grid.n_radial - 1) / 2
 
     def run() -> Any:
         return np.stack(
@@ -163,7 +167,7 @@ def pyfai(images: Tensor, grid: Polar) -> Call:
                     grid.n_angular,
                     unit="r_mm",
                     method=("no", "csr", "cython"),
-                    radial_range=(0, last),
+                    radial_range=(-half, last + half),
                     correctSolidAngle=False,
                 ).intensity
                 for array in arrays
