@@ -6,10 +6,13 @@
 #include "library.h"
 
 STABLE_TORCH_LIBRARY(CDIFAST_LIBRARY, m) {
-  // alpha: one floating element, on the CPU or on x's device.
-  m.def("log_activation(Tensor x, Tensor alpha) -> Tensor");
-  m.def("log_activation_backward(Tensor grad, Tensor x, Tensor alpha) -> Tensor");
-  m.def("log_activation_backward_alpha(Tensor grad, Tensor x, Tensor alpha) -> (Tensor, Tensor)");
+  // alpha: one floating element, on the CPU or on x's device. bias (C,): added along dimension 1 of x.
+  m.def("log_activation(Tensor x, Tensor alpha, Tensor? bias) -> Tensor");
+  m.def("log_activation_out(Tensor x, Tensor alpha, Tensor? bias, Tensor(a!) out) -> ()");
+  m.def("log_activation_backward(Tensor grad, Tensor x, Tensor alpha, Tensor? bias) -> Tensor");
+  m.def("log_activation_backward_alpha(Tensor grad, Tensor x, Tensor alpha, Tensor? bias) -> (Tensor, Tensor)");
+  // The sum over all dimensions but 1, in float32 or float64.
+  m.def("log_activation_backward_bias(Tensor grad_x) -> Tensor");
 
   // images (N, H, W); center (1 or N, 2) float64 as (y, x); good (1 or N, H, W) bool, True where usable.
   m.def(

@@ -7,7 +7,10 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "common/element.h"
 
@@ -82,6 +85,29 @@ inline bool same_layout(const Tensor& a, const Tensor& b) {
     if (a.size(d) != 1 && a.stride(d) != b.stride(d)) return false;
   }
   return true;
+}
+
+// Whether the tensor is contiguous up to the order of its dimensions.
+inline bool is_dense(const Tensor& tensor) {
+  std::vector<std::pair<int64_t, int64_t>> axes;  // stride and size
+  for (int64_t d = 0; d < tensor.dim(); ++d) {
+    if (tensor.size(d) != 1) axes.emplace_back(tensor.stride(d), tensor.size(d));
+  }
+  std::sort(axes.begin(), axes.end());
+  int64_t step = 1;
+  for (const auto& [stride, size] : axes) {
+    if (stride != step) return false;
+    step *= size;
+  }
+  return true;
+}
+
+// The out= tensor of an elementwise operator. Python checks more, in its own words (ops/_checks.py).
+inline void check_elementwise_out(const Tensor& out, const Tensor& x, const char* op) {
+  STD_TORCH_CHECK(same_sizes(out, x), op, ": out and x differ in shape");
+  STD_TORCH_CHECK(out.scalar_type() == x.scalar_type(), op, ": out and x differ in dtype");
+  STD_TORCH_CHECK(out.device() == x.device(), op, ": out is on another device than x");
+  STD_TORCH_CHECK(out.numel() == 0 || is_dense(out), op, ": out is not dense");
 }
 
 // `tensor` itself where it lies in memory as `like` does, else a copy that does. `like` is dense, so that

@@ -67,6 +67,8 @@ def resample(
         own_center = center if isinstance(center, Tensor) else None
         check_out(op, out, shape, result_dtype(source), source.device, source, own_center, mask)
         target = out.view(count, rows, columns)
+        if source.is_floating_point():
+            flat = flat.to(out.dtype)  # under autocast
         getattr(operators, f"{op}_out")(flat, centers, good, r_min, r_max, nearest, fill, target)
         result = out
     if not return_weight:

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from ._checks import check_backend, check_size, check_tensor, refuse_forward_mode
+from ._checks import check_backend, check_out, check_size, check_tensor, refuse_forward_mode, result_dtype
 from ._vmap import batch_first
 from .dtypes import FLOATING
 
@@ -28,6 +28,7 @@ def correlation_map(
     fill: float = ...,
     min_weight: float = ...,
     return_weight: Literal[False] = ...,
+    out: Tensor | None = ...,
 ) -> Tensor: ...
 
 
@@ -42,6 +43,7 @@ def correlation_map(
     fill: float = ...,
     min_weight: float = ...,
     return_weight: Literal[True],
+    out: Tensor | None = ...,
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -55,6 +57,7 @@ def correlation_map(
     fill: float = 0.0,
     min_weight: float = 0.05,
     return_weight: bool = False,
+    out: Tensor | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Merged angular correlation map of unwrapped diffraction images (P1, eq. 13 to 15, section 5.3).
 
@@ -92,6 +95,8 @@ def correlation_map(
         of the two rings in the upper one.
     return_weight : bool, default False
         Also return every cell's weight.
+    out : Tensor, shape (..., n_radial, n_radial), optional
+        Where to write the maps: contiguous, of their dtype, apart from the inputs in memory. Without gradients only.
 
     Returns
     -------
@@ -106,16 +111,17 @@ def correlation_map(
     TypeError
         If ``unwrapped`` or ``weight`` is not a floating tensor, or ``order`` is no int.
     ValueError
-        If a shape, the order or an option does not fit, or ``weight`` requires a gradient.
+        If a shape, the order or an option does not fit, ``weight`` requires a gradient, or ``out`` does not fit.
     RuntimeError
-        If ``unwrapped`` is on a device that this build has no kernel for.
+        If ``unwrapped`` is on a device that this build has no kernel for, or ``out`` is given while a gradient is
+        recorded.
     NotImplementedError
         Under forward-mode differentiation.
 
     Notes
     -----
-    Differentiable any number of times in ``unwrapped``. The backward pass is two symmetric matrix products a map
-    and runs on torch's own matrix multiplication.
+    Differentiable any number of times in ``unwrapped``: the first derivative is a kernel of its own, the second a
+    composition of torch operators. On the CPU a thread needs the unwrapped map once more and one map as workspace.
 
     References
     ----------
@@ -131,6 +137,36 @@ def correlation_map(
     if unwrapped.dim() < 2:
         raise ValueError(f"{op}: unwrapped must have shape (..., n_radial, n_angular), got {tuple(unwrapped.shape)}")
     *batch, n_radial, n_angular = unwrapped.shape
+    options = check_options(op, n_angular, order, part, normalize, fill, min_weight)
+    weights = _weights(weight, unwrapped)
+    refuse_forward_mode(op, unwrapped)
+    check_backend(op, unwrapped)
+
+    count = math.prod(batch)
+    flat = unwrapped.reshape(count, n_radial, n_angular)
+    shape = (*batch, n_radial, n_radial)
+    if out is None:
+        maps = torch.ops.cdifast.correlation_map(flat, weights, *options).reshape(shape)
+    else:
+        check_out(op, out, shape, result_dtype(unwrapped), unwrapped.device, unwrapped, weight)
+        target = out.view(count, n_radial, n_radial)
+        torch.ops.cdifast.correlation_map_out(flat.to(out.dtype), weights, *options, target)
+        maps = out
+    if not return_weight:
+        return maps
+    if weights is None:
+        cells = unwrapped.new_ones((1, n_radial, n_radial), dtype=_compute_dtype(unwrapped))
+    else:
+        cells = torch.ops.cdifast.correlation_weight(weights, min_weight)
+    if cells.shape[0] != count:
+        cells = cells.expand(count, n_radial, n_radial)
+    return maps, cells.reshape(shape)
+
+
+def check_options(
+    op: str, n_angular: int, order: int, part: str, normalize: str, fill: float, min_weight: float
+) -> tuple[int, bool, int, float, float]:
+    """The options of a map as its operators take them: order, modulus, normalize, fill, min_weight."""
     order = check_size(op, "order", order)
     if order > n_angular // 2:
         raise ValueError(f"{op}: order must be at most n_angular // 2 = {n_angular // 2}, got {order}")
@@ -140,29 +176,7 @@ def correlation_map(
         raise ValueError(f'{op}: normalize must be "none", "mean" or "pearson", got {normalize!r}')
     if not 0.0 <= min_weight <= 1.0:
         raise ValueError(f"{op}: min_weight must be between 0 and 1, got {min_weight}")
-    weights = _weights(weight, unwrapped)
-    refuse_forward_mode(op, unwrapped)
-    check_backend(op, unwrapped)
-
-    count = math.prod(batch)
-    maps = torch.ops.cdifast.correlation_map(
-        unwrapped.reshape(count, n_radial, n_angular),
-        weights,
-        order,
-        part == "abs",
-        _NORMALIZE.index(normalize),
-        fill,
-        min_weight,
-    ).reshape(*batch, n_radial, n_radial)
-    if not return_weight:
-        return maps
-    if weights is None:
-        cells = unwrapped.new_ones((1, n_radial, n_radial), dtype=_compute_dtype(unwrapped))
-    else:
-        cells = torch.ops.cdifast.correlation_weight(weights, min_weight)
-    if cells.shape[0] != count:
-        cells = cells.expand(count, n_radial, n_radial)
-    return maps, cells.reshape(*batch, n_radial, n_radial)
+    return order, part == "abs", _NORMALIZE.index(normalize), fill, min_weight
 
 
 def _compute_dtype(unwrapped: Tensor) -> torch.dtype:
@@ -206,6 +220,16 @@ def _(
     return unwrapped.new_empty((unwrapped.shape[0], unwrapped.shape[1], unwrapped.shape[1]))
 
 
+@torch.library.register_fake("cdifast::correlation_map_out")
+def _(*arguments: Any) -> None:
+    return None
+
+
+@torch.library.register_fake("cdifast::correlation_map_backward")
+def _(grad: Tensor, unwrapped: Tensor, weight: Tensor | None, *options: Any) -> Tensor:
+    return torch.empty_like(unwrapped, memory_format=torch.contiguous_format)
+
+
 @torch.library.register_fake("cdifast::correlation_weight")
 def _(weight: Tensor, min_weight: float) -> Tensor:
     return weight.new_empty((weight.shape[0], weight.shape[1], weight.shape[1]), dtype=_compute_dtype(weight))
@@ -215,26 +239,60 @@ def _(weight: Tensor, min_weight: float) -> Tensor:
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    unwrapped, weight, ctx.order, ctx.modulus, ctx.normalize, _fill, ctx.min_weight = inputs
+    unwrapped, weight, order, modulus, normalize, _fill, min_weight = inputs
     ctx.save_for_backward(unwrapped, weight)
+    ctx.options = (order, modulus, normalize, min_weight)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    unwrapped, weight = ctx.saved_tensors
+    return torch.ops.cdifast.correlation_map_backward(grad, unwrapped, weight, *ctx.options), *(None,) * 6
+
+
+torch.library.register_autograd("cdifast::correlation_map", _backward, setup_context=_setup)
+
+
+def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    grad, unwrapped, weight, *ctx.options = inputs
+    ctx.save_for_backward(grad, unwrapped, weight)
+
+
+def _second_order(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradient of ``_gradient``, which says in torch operators what the kernel computes."""
+    grad, unwrapped, weight = ctx.saved_tensors
+    again = torch.is_grad_enabled()
     # Autograd may run inside the caller's autocast, which would take the products to half precision.
-    with torch.autocast(grad.device.type, enabled=False):
-        return _gradient(ctx, grad), *(None,) * 6
+    with torch.enable_grad(), torch.autocast(grad.device.type, enabled=False):
+        inputs = (grad, unwrapped) if again else (grad.detach().requires_grad_(), unwrapped.detach().requires_grad_())
+        wanted = [tensor for tensor in inputs if tensor.requires_grad]
+        found = torch.autograd.grad(
+            _gradient(*inputs, weight, *ctx.options), wanted, cotangent, create_graph=again, allow_unused=True
+        )
+    gradients = iter(found)
+    to_grad, to_unwrapped = (next(gradients) if tensor.requires_grad else None for tensor in inputs)
+    return to_grad, to_unwrapped, *(None,) * 5
 
 
-def _gradient(ctx: Any, grad: Tensor) -> Tensor:
+torch.library.register_autograd("cdifast::correlation_map_backward", _second_order, setup_context=_setup_second)
+
+
+def _gradient(
+    grad: Tensor,
+    unwrapped: Tensor,
+    weight: Tensor | None,
+    order: int,
+    modulus: bool,
+    normalize: int,
+    min_weight: float,
+) -> Tensor:
     r"""Reverse of csrc/common/correlation_math.h, in its symbols.
 
     With ``L`` the lower triangle of the gradient over D and ``U`` the strict upper one,
     ``dY = (L + L') Y`` and ``dZ = (U + U') Z``; both reach I directly and through the rings' means and deviations.
     """
-    unwrapped, weight = ctx.saved_tensors
     dtype = _compute_dtype(unwrapped)
     n_angular = unwrapped.shape[2]
-    needed = (ctx.min_weight - 1e-5) * n_angular  # needed_weight of the same header
+    needed = (min_weight - 1e-5) * n_angular  # needed_weight of the same header
     values, grad = unwrapped.to(dtype), grad.to(dtype)
     if weight is None:
         w = values.new_ones((1, 1, n_angular))
@@ -252,10 +310,10 @@ def _gradient(ctx: Any, grad: Tensor) -> Tensor:
 
     usable = (total > 0) & (total >= needed)
     scale = deviation = None
-    if ctx.normalize == 1:
+    if normalize == 1:
         usable = usable & (mean != 0)
         scale = 1 / torch.where(usable, mean, 1)
-    elif ctx.normalize == 2:
+    elif normalize == 2:
         variance = (w * centred.square()).sum(-1, keepdim=True) / total
         mean_square = (w * values.square()).sum(-1, keepdim=True) / total
         noise = 8 * torch.finfo(dtype).eps
@@ -266,19 +324,19 @@ def _gradient(ctx: Any, grad: Tensor) -> Tensor:
     lower = torch.where(cells if enough is None else cells & enough, grad, 0).tril() / pair
     upper = torch.where(cells, grad, 0).triu(1)
 
-    raw = centred if ctx.normalize == 2 else values  # I - b
+    raw = centred if normalize == 2 else values  # I - b
     y = w * raw if scale is None else w * raw * scale
     z = w * centred / total if scale is None else w * centred / total * scale
-    phase = torch.arange(n_angular, device=values.device) * ctx.order % n_angular
+    phase = torch.arange(n_angular, device=values.device) * order % n_angular
     angle = phase.to(dtype) * (2 * math.pi / n_angular)
     harmonic = torch.stack((angle.cos(), -angle.sin()), dim=1)  # (K, 2)
     parts = z @ harmonic  # (N, R, 2): real and imaginary
     both = upper + upper.mT
-    if ctx.modulus:
-        modulus = parts.square().sum(-1, keepdim=True)
-        nonzero = modulus > 0
-        modulus = torch.where(nonzero, modulus, 1).sqrt()
-        to_parts = torch.where(nonzero, (both @ torch.where(nonzero, modulus, 0)) * parts / modulus, 0)
+    if modulus:
+        square = parts.square().sum(-1, keepdim=True)
+        nonzero = square > 0
+        size = torch.where(nonzero, square, 1).sqrt()
+        to_parts = torch.where(nonzero, (both @ torch.where(nonzero, size, 0)) * parts / size, 0)
     else:
         to_parts = both @ parts
     to_y = w * ((lower + lower.mT) @ y)
@@ -287,7 +345,7 @@ def _gradient(ctx: Any, grad: Tensor) -> Tensor:
     direct = to_y + to_z
     to_values = direct if scale is None else direct * scale
     # Through the mean: Z always subtracts it, Y only under "pearson".
-    through_mean = direct if ctx.normalize == 2 else to_z
+    through_mean = direct if normalize == 2 else to_z
     to_mean = -(through_mean if scale is None else through_mean * scale).sum(-1, keepdim=True)
     if scale is not None:
         to_scale = (to_y * raw + to_z * centred).sum(-1, keepdim=True)
@@ -301,9 +359,6 @@ def _gradient(ctx: Any, grad: Tensor) -> Tensor:
     return to_values.to(unwrapped.dtype)
 
 
-torch.library.register_autograd("cdifast::correlation_map", _backward, setup_context=_setup)
-
-
 # --- autocast: the order-n term is a small difference of large sums
 
 for _device in ("cpu", "cuda"):
@@ -313,15 +368,33 @@ for _device in ("cpu", "cuda"):
 # --- vmap: the mapped dimension becomes part of the batch
 
 
+def _merged_weight(weight: Tensor | None, dim: int | None, batch: int, count: int) -> Tensor | None:
+    """Weights of one map or each, for ``batch`` times as many maps; one set that serves everything stays one."""
+    if weight is None or (dim is None and weight.shape[0] == 1):
+        return weight
+    weight = batch_first(weight, dim, batch)
+    return weight.expand(batch, count, *weight.shape[2:]).flatten(0, 1)
+
+
 @torch.library.register_vmap("cdifast::correlation_map")
 def _(info: Any, in_dims: tuple[Any, ...], unwrapped: Tensor, weight: Tensor | None, *args: Any) -> tuple[Tensor, int]:
     batch = info.batch_size
     unwrapped = batch_first(unwrapped, in_dims[0], batch)
     count = unwrapped.shape[1]
-    if weight is not None and not (in_dims[1] is None and weight.shape[0] == 1):
-        weight = batch_first(weight, in_dims[1], batch)
-        weight = weight.expand(batch, count, *weight.shape[2:]).flatten(0, 1)
+    weight = _merged_weight(weight, in_dims[1], batch, count)
     return torch.ops.cdifast.correlation_map(unwrapped.flatten(0, 1), weight, *args).unflatten(0, (batch, count)), 0
+
+
+@torch.library.register_vmap("cdifast::correlation_map_backward")
+def _(
+    info: Any, in_dims: tuple[Any, ...], grad: Tensor, unwrapped: Tensor, weight: Tensor | None, *options: Any
+) -> tuple[Tensor, int]:
+    batch = info.batch_size
+    grad = batch_first(grad, in_dims[0], batch)
+    unwrapped = batch_first(unwrapped, in_dims[1], batch)
+    weight = _merged_weight(weight, in_dims[2], batch, unwrapped.shape[1])
+    result = torch.ops.cdifast.correlation_map_backward(grad.flatten(0, 1), unwrapped.flatten(0, 1), weight, *options)
+    return result.unflatten(0, (batch, unwrapped.shape[1])), 0
 
 
 @torch.library.register_vmap("cdifast::correlation_weight")

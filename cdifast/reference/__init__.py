@@ -7,6 +7,7 @@ They are slow, and nothing in the package falls back to them.
 from .activation import log_activation
 from .cartesian import cartesian_resample
 from .correlation import correlation_map
+from .fused import polar_correlation_map
 from .polar import polar_resample
 
-__all__ = ["cartesian_resample", "correlation_map", "log_activation", "polar_resample"]
+__all__ = ["cartesian_resample", "correlation_map", "log_activation", "polar_correlation_map", "polar_resample"]

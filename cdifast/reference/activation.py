@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 
-def log_activation(x: Tensor, alpha: float | Tensor = 0.2) -> Tensor:
-    """``alpha sign(x) log(1 + e |x|)`` (P1, eq. 11); see :func:`cdifast.ops.log_activation`.
+def log_activation(x: Tensor, alpha: float | Tensor = 0.2, *, bias: Tensor | None = None) -> Tensor:
+    """``alpha sign(x) log(1 + e |x|)`` (P1, eq. 11), of ``x + bias``; see :func:`cdifast.ops.log_activation`.
 
     At 0, where torch takes the derivative of ``|x|`` for 0, the slope is written out so that it is ``alpha e``.
 
@@ -18,6 +18,8 @@ def log_activation(x: Tensor, alpha: float | Tensor = 0.2) -> Tensor:
     x : Tensor
         Any shape, floating.
     alpha : float or Tensor of one element
+    bias : Tensor, optional
+        (C,) for ``x`` of shape (N, C, ...).
 
     Returns
     -------
@@ -26,6 +28,8 @@ def log_activation(x: Tensor, alpha: float | Tensor = 0.2) -> Tensor:
     """
     if isinstance(alpha, Tensor):
         alpha = alpha.reshape(())
+    if bias is not None:
+        x = x + bias.reshape(-1, *(1,) * (x.dim() - 2))
     return alpha * torch.where(x < 0, -_positive(torch.where(x < 0, -x, 0)), _positive(torch.where(x < 0, 0, x)))
 
 

@@ -1,89 +1,196 @@
-// Correlation maps on the CPU: checks, the parallel loop over images, registration.
+// Correlation maps on the CPU, from unwrapped maps and straight from detector frames: checks, the parallel loops over
+// images, registration.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <optional>
 #include <vector>
 
-#include "../torch_bridge.h"
 #include "correlation_simd.h"
+#include "resample_geometry.h"
+#include "resample_simd.h"
 
 namespace cdifast::cpu {
 namespace {
 
 // cos, then sin, of 2 pi order k / K. The phase is reduced as an integer, so that it stays exact for large k.
-template <typename C>
-std::vector<C> harmonic_table(int64_t order, int64_t n_angular) {
-  std::vector<C> table(2 * n_angular);
+std::vector<double> harmonic_table(int64_t order, int64_t n_angular) {
+  std::vector<double> table(2 * n_angular);
   for (int64_t k = 0; k < n_angular; ++k) {
     const double phase = 2.0 * std::numbers::pi * static_cast<double>((order * k) % n_angular) / n_angular;
-    table[k] = static_cast<C>(std::cos(phase));
-    table[n_angular + k] = static_cast<C>(std::sin(phase));
+    table[k] = std::cos(phase);
+    table[n_angular + k] = std::sin(phase);
   }
   return table;
 }
 
+// Memory of one thread, at a multiple of 64 bytes.
 template <typename C>
-std::vector<C> pair_weights(DType dtype, const Tensor& weight) {
-  const int64_t n_radial = weight.size(1);
-  const int64_t n_angular = weight.size(2);
-  std::vector<C> pairs(weight.size(0) * n_radial * n_radial);
-  const auto& kernels = selected_correlation_kernels();
-  const C* source = weight.const_data_ptr<C>();
-  torch::stable::parallel_for(0, weight.size(0), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n) {
-      kernels.pair_weights(dtype, source + n * n_radial * n_angular, n_radial, n_angular,
-                           pairs.data() + n * n_radial * n_radial);
-    }
-  });
+class Workspace {
+ public:
+  explicit Workspace(int64_t elements) : lines_((elements * sizeof(C) + sizeof(CacheLine) - 1) / sizeof(CacheLine)) {}
+  C* data() { return reinterpret_cast<C*>(lines_.data()); }
+
+ private:
+  std::vector<CacheLine> lines_;
+};
+
+DType compute_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+
+ScalarType compute_type(DType dtype) { return dtype == DType::f64 ? ScalarType::Double : ScalarType::Float; }
+
+template <typename C>
+std::vector<C> pair_weights(DType dtype, const C* weight, int64_t n_radial, int64_t n_angular) {
+  std::vector<C> pairs(n_radial * n_radial);
+  Workspace<C> workspace(map_workspace(n_radial, n_angular));
+  selected_correlation_kernels().pair_weights(dtype, weight, n_radial, n_angular, workspace.data(), pairs.data());
   return pairs;
 }
 
-Tensor correlation_map(const Tensor& unwrapped_, const std::optional<Tensor>& weight_, int64_t order, bool modulus,
-                       int64_t normalize, double fill, double min_weight) {
+// A call's weights: none, one set for all images, whose pairs are worked out once, or one for each.
+template <typename C>
+class Weights {
+ public:
+  Weights(DType dtype, const std::optional<Tensor>& weight, int64_t n_radial, int64_t n_angular)
+      : dtype_(dtype), n_radial_(n_radial), n_angular_(n_angular) {
+    if (!weight.has_value() || weight->size(0) == 0) return;
+    first_ = weight->const_data_ptr<C>();
+    shared_ = weight->size(0) == 1;
+    if (shared_) pairs_ = pair_weights<C>(dtype, first_, n_radial, n_angular);
+  }
+
+  // Calls f(weights, pair weights) of image `n`; both are null where there are no weights. `workspace` is the
+  // thread's, of map_workspace elements; `own` its memory for pairs.
+  template <typename F>
+  void of(int64_t n, C* workspace, std::vector<C>& own, const F& f) const {
+    if (first_ == nullptr) return f(static_cast<const C*>(nullptr), static_cast<const C*>(nullptr));
+    if (shared_) return f(first_, pairs_.data());
+    own.resize(n_radial_ * n_radial_);
+    const C* weight = first_ + n * n_radial_ * n_angular_;
+    selected_correlation_kernels().pair_weights(dtype_, weight, n_radial_, n_angular_, workspace, own.data());
+    f(weight, static_cast<const C*>(own.data()));
+  }
+
+ private:
+  DType dtype_;
+  int64_t n_radial_;
+  int64_t n_angular_;
+  const C* first_ = nullptr;
+  bool shared_ = false;
+  std::vector<C> pairs_;
+};
+
+void check_options(const char* op, int64_t order, int64_t normalize, int64_t n_angular) {
+  STD_TORCH_CHECK(normalize >= 0 && normalize <= 2, op, ": normalize must be 0 (none), 1 (mean) or 2 (pearson)");
+  STD_TORCH_CHECK(order >= 1 && order <= n_angular / 2, op, ": order ", order,
+                  " is not between 1 and n_angular / 2 = ", n_angular / 2);
+}
+
+// The weight as a contiguous tensor of the arithmetic's type, checked against unwrapped maps of that shape.
+std::optional<Tensor> checked_weight(const char* op, const std::optional<Tensor>& weight, DType dtype, int64_t count,
+                                     int64_t n_radial, int64_t n_angular) {
+  if (!weight.has_value()) return std::nullopt;
+  STD_TORCH_CHECK(weight->is_cpu(), op, ": weight is on another device than unwrapped, which is on the CPU");
+  STD_TORCH_CHECK(weight->dim() == 3 && (weight->size(0) == 1 || weight->size(0) == count) &&
+                      weight->size(1) == n_radial && weight->size(2) == n_angular,
+                  op, ": weight must have shape (1 or N, n_radial, n_angular)");
+  floating_dtype(*weight, op, "weight");
+  return torch::stable::contiguous(torch::stable::to(*weight, compute_type(dtype)));
+}
+
+void check_map_out(const char* op, const Tensor& out, int64_t count, int64_t n_radial, ScalarType type) {
+  STD_TORCH_CHECK(out.dim() == 3 && out.size(0) == count && out.size(1) == n_radial && out.size(2) == n_radial, op,
+                  ": out must have shape (N, n_radial, n_radial)");
+  STD_TORCH_CHECK(out.scalar_type() == type, op, ": out has dtype ", torch::headeronly::toString(out.scalar_type()),
+                  "; expected ", torch::headeronly::toString(type));
+  STD_TORCH_CHECK(out.is_contiguous() && out.is_cpu(), op, ": out must be contiguous and on the CPU");
+}
+
+void correlation_map_out(const Tensor& unwrapped_, const std::optional<Tensor>& weight_, int64_t order, bool modulus,
+                         int64_t normalize, double fill, double min_weight, Tensor out) {
   constexpr const char* op = "correlation_map";
   STD_TORCH_CHECK(unwrapped_.dim() == 3, op, ": unwrapped must have shape (N, n_radial, n_angular), got ",
                   unwrapped_.dim(), " dimensions");
-  STD_TORCH_CHECK(normalize >= 0 && normalize <= 2, op, ": normalize must be 0 (none), 1 (mean) or 2 (pearson)");
   const DType dtype = floating_dtype(unwrapped_, op, "unwrapped");
   const Tensor unwrapped = torch::stable::contiguous(unwrapped_);
   const int64_t count = unwrapped.size(0);
   const int64_t n_radial = unwrapped.size(1);
   const int64_t n_angular = unwrapped.size(2);
-  STD_TORCH_CHECK(order >= 1 && order <= n_angular / 2, op, ": order ", order,
-                  " is not between 1 and n_angular / 2 = ", n_angular / 2);
+  check_options(op, order, normalize, n_angular);
+  check_map_out(op, out, count, n_radial, unwrapped.scalar_type());
+  const std::optional<Tensor> weight = checked_weight(op, weight_, dtype, count, n_radial, n_angular);
 
-  std::optional<Tensor> weight;
-  if (weight_.has_value()) {
-    STD_TORCH_CHECK(weight_->is_cpu(), op, ": weight is on another device than unwrapped, which is on the CPU");
-    STD_TORCH_CHECK(weight_->dim() == 3 && (weight_->size(0) == 1 || weight_->size(0) == count) &&
-                        weight_->size(1) == n_radial && weight_->size(2) == n_angular,
-                    op, ": weight must have shape (1 or N, n_radial, n_angular)");
-    floating_dtype(*weight_, op, "weight");
-    weight = torch::stable::contiguous(
-        torch::stable::to(*weight_, dtype == DType::f64 ? ScalarType::Double : ScalarType::Float));
-  }
-
+  const std::vector<double> harmonic = harmonic_table(order, n_angular);
   const CorrelationProblem problem{
-      n_radial, n_angular, modulus, static_cast<Normalize>(normalize), fill, needed_weight(min_weight, n_angular)};
-  Tensor out = torch::stable::new_empty(unwrapped, {count, n_radial, n_radial});
-  const auto& kernels = selected_correlation_kernels();
+      n_radial,       n_angular, modulus, static_cast<Normalize>(normalize), fill, needed_weight(min_weight, n_angular),
+      harmonic.data()};
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
-    const std::vector<C> harmonic = harmonic_table<C>(order, n_angular);
-    const C* w = weight.has_value() ? weight->const_data_ptr<C>() : nullptr;
-    const std::vector<C> pairs = weight.has_value() ? pair_weights<C>(dtype, *weight) : std::vector<C>{};
-    const bool shared = !weight.has_value() || weight->size(0) == 1;
+    const Weights<C> weights(compute_dtype(dtype), weight, n_radial, n_angular);
     const T* source = static_cast<const T*>(unwrapped.const_data_ptr());
     T* target = static_cast<T*>(out.mutable_data_ptr());
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-      std::vector<C> workspace(n_radial * (n_angular + 3));
+      Workspace<C> workspace(map_workspace(n_radial, n_angular));
+      std::vector<C> own;
       for (int64_t n = begin; n < end; ++n) {
-        const int64_t g = shared ? 0 : n;
-        kernels.map(dtype, source + n * n_radial * n_angular, w == nullptr ? nullptr : w + g * n_radial * n_angular,
-                    w == nullptr ? nullptr : pairs.data() + g * n_radial * n_radial, harmonic.data(), problem,
-                    workspace.data(), target + n * n_radial * n_radial);
+        const NextRead next{reinterpret_cast<const char*>(source + (n + 1) * n_radial * n_angular), nullptr,
+                            n + 1 < end ? n_radial * n_angular * static_cast<int64_t>(sizeof(T)) / 64 : 0};
+        weights.of(n, workspace.data(), own, [&](const C* w, const C* pairs) {
+          selected_correlation_kernels().map(dtype, dtype, source + n * n_radial * n_angular, w, pairs, problem, next,
+                                             workspace.data(), target + n * n_radial * n_radial);
+        });
+      }
+    });
+  });
+}
+
+Tensor correlation_map(const Tensor& unwrapped, const std::optional<Tensor>& weight, int64_t order, bool modulus,
+                       int64_t normalize, double fill, double min_weight) {
+  STD_TORCH_CHECK(unwrapped.dim() == 3, "correlation_map: unwrapped must have shape (N, n_radial, n_angular), got ",
+                  unwrapped.dim(), " dimensions");
+  Tensor out = torch::stable::new_empty(unwrapped, {unwrapped.size(0), unwrapped.size(1), unwrapped.size(1)});
+  correlation_map_out(unwrapped, weight, order, modulus, normalize, fill, min_weight, out);
+  return out;
+}
+
+Tensor correlation_map_backward(const Tensor& grad_, const Tensor& unwrapped_, const std::optional<Tensor>& weight_,
+                                int64_t order, bool modulus, int64_t normalize, double min_weight) {
+  constexpr const char* op = "correlation_map_backward";
+  STD_TORCH_CHECK(unwrapped_.dim() == 3, op, ": unwrapped must have shape (N, n_radial, n_angular)");
+  const DType dtype = floating_dtype(unwrapped_, op, "unwrapped");
+  const Tensor unwrapped = torch::stable::contiguous(unwrapped_);
+  const Tensor grad = torch::stable::contiguous(grad_);
+  const int64_t count = unwrapped.size(0);
+  const int64_t n_radial = unwrapped.size(1);
+  const int64_t n_angular = unwrapped.size(2);
+  STD_TORCH_CHECK(grad.dim() == 3 && grad.size(0) == count && grad.size(1) == n_radial && grad.size(2) == n_radial, op,
+                  ": grad must have shape (N, n_radial, n_radial)");
+  STD_TORCH_CHECK(grad.scalar_type() == unwrapped.scalar_type(), op, ": grad and unwrapped differ in dtype");
+  check_options(op, order, normalize, n_angular);
+  const std::optional<Tensor> weight = checked_weight(op, weight_, dtype, count, n_radial, n_angular);
+
+  Tensor out = torch::stable::empty_like(unwrapped);
+  const std::vector<double> harmonic = harmonic_table(order, n_angular);
+  const CorrelationProblem problem{
+      n_radial,       n_angular, modulus, static_cast<Normalize>(normalize), 0.0, needed_weight(min_weight, n_angular),
+      harmonic.data()};
+  dispatch_floating(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_t<T>;
+    const Weights<C> weights(compute_dtype(dtype), weight, n_radial, n_angular);
+    const T* source = static_cast<const T*>(unwrapped.const_data_ptr());
+    const T* cotangent = static_cast<const T*>(grad.const_data_ptr());
+    T* target = static_cast<T*>(out.mutable_data_ptr());
+    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      Workspace<C> workspace(std::max(gradient_workspace(n_radial, n_angular), map_workspace(n_radial, n_angular)));
+      std::vector<C> own;
+      for (int64_t n = begin; n < end; ++n) {
+        weights.of(n, workspace.data(), own, [&](const C* w, const C* pairs) {
+          selected_correlation_kernels().gradient(dtype, cotangent + n * n_radial * n_radial,
+                                                  source + n * n_radial * n_angular, w, pairs, problem,
+                                                  workspace.data(), target + n * n_radial * n_angular);
+        });
       }
     });
   });
@@ -95,35 +202,129 @@ Tensor correlation_map(const Tensor& unwrapped_, const std::optional<Tensor>& we
 Tensor correlation_weight(const Tensor& weight_, double min_weight) {
   constexpr const char* op = "correlation_weight";
   STD_TORCH_CHECK(weight_.dim() == 3, op, ": weight must have shape (N, n_radial, n_angular)");
-  const DType dtype = floating_dtype(weight_, op, "weight");
-  const DType compute_dtype = dtype == DType::f64 ? DType::f64 : DType::f32;
-  const ScalarType compute_type = dtype == DType::f64 ? ScalarType::Double : ScalarType::Float;
-  const Tensor weight = torch::stable::contiguous(torch::stable::to(weight_, compute_type));
+  const DType dtype = compute_dtype(floating_dtype(weight_, op, "weight"));
+  const Tensor weight = torch::stable::contiguous(torch::stable::to(weight_, compute_type(dtype)));
   const int64_t n_radial = weight.size(1);
   const int64_t n_angular = weight.size(2);
   Tensor out = torch::stable::new_empty(weight, {weight.size(0), n_radial, n_radial});
-  dispatch_floating(compute_dtype, [&](auto tag) {
+  dispatch_floating(dtype, [&](auto tag) {
     using C = compute_t<typename decltype(tag)::type>;
-    const std::vector<C> pairs = pair_weights<C>(compute_dtype, weight);
-    const C* source = weight.const_data_ptr<C>();
-    C* target = out.mutable_data_ptr<C>();
-    for (int64_t n = 0; n < weight.size(0); ++n) {
+    const C needed = static_cast<C>(needed_weight(min_weight, n_angular));
+    torch::stable::parallel_for(0, weight.size(0), 1, [&](int64_t begin, int64_t end) {
       std::vector<C> ring(n_radial);
-      for (int64_t j = 0; j < n_radial; ++j) {
-        double sum = 0.0;
-        for (int64_t k = 0; k < n_angular; ++k) sum += source[(n * n_radial + j) * n_angular + k];
-        ring[j] = static_cast<C>(sum);
-      }
-      for (int64_t i = 0; i < n_radial; ++i) {
+      for (int64_t n = begin; n < end; ++n) {
+        const C* source = weight.const_data_ptr<C>() + n * n_radial * n_angular;
+        C* target = out.mutable_data_ptr<C>() + n * n_radial * n_radial;
+        const std::vector<C> pairs = pair_weights<C>(dtype, source, n_radial, n_angular);
         for (int64_t j = 0; j < n_radial; ++j) {
-          const int64_t cell = (n * n_radial + i) * n_radial + j;
-          const C cell_weight = j <= i ? pairs[cell] : std::min(ring[i], ring[j]);
-          const bool enough = cell_weight >= static_cast<C>(needed_weight(min_weight, n_angular));
-          target[cell] = enough ? cell_weight / static_cast<C>(n_angular) : C{0};
+          double sum = 0.0;
+          for (int64_t k = 0; k < n_angular; ++k) sum += source[j * n_angular + k];
+          ring[j] = static_cast<C>(sum);
+        }
+        for (int64_t i = 0; i < n_radial; ++i) {
+          for (int64_t j = 0; j < n_radial; ++j) {
+            const C cell = j <= i ? pairs[i * n_radial + j] : std::min(ring[i], ring[j]);
+            target[i * n_radial + j] = cell >= needed ? cell / static_cast<C>(n_angular) : C{0};
+          }
         }
       }
-    }
+    });
   });
+  return out;
+}
+
+// Part of the second-level cache that may hold the frame to come while a map is computed: a quarter of 1 MiB, and half
+// of the 512 KiB of older processors.
+constexpr int64_t kEarlyLines = (int64_t{256} << 10) / 64;
+
+// --- from detector frames: each frame is unwrapped into its thread's workspace, which stays in the caches.
+
+ScalarType map_type(const Tensor& images, DType dtype) {
+  const bool floating = dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f32 || dtype == DType::f64;
+  return floating ? images.scalar_type() : ScalarType::Float;
+}
+
+void polar_correlation_map_out(const Tensor& images_, const Tensor& center, const std::optional<Tensor>& good,
+                               int64_t n_angular, double r_min, double r_max, bool nearest, int64_t order, bool modulus,
+                               int64_t normalize, double fill, double min_weight, Tensor out) {
+  constexpr const char* op = "polar_correlation_map";
+  STD_TORCH_CHECK(images_.dim() == 3, op, ": images must have shape (N, height, width), got ", images_.dim(),
+                  " dimensions");
+  const DType dtype = element_dtype(images_, op, "images");
+  const Tensor images = torch::stable::contiguous(images_);
+  const int64_t count = images.size(0);
+  const int64_t n_radial = out.dim() == 3 ? out.size(1) : 0;
+  check_map_out(op, out, count, n_radial, map_type(images, dtype));
+  check_options(op, order, normalize, n_angular);
+  const PolarGrid grid{images.size(1), images.size(2), n_radial, n_angular, r_min, r_max, nearest};
+  const Geometry geometry(SamplingKind::polar, grid, center, good, op);
+  geometry.check_covers(count, op);
+  if (count == 0) return;
+
+  const std::vector<double> harmonic = harmonic_table(order, n_angular);
+  const CorrelationProblem problem{
+      n_radial,       n_angular, modulus, static_cast<Normalize>(normalize), fill, needed_weight(min_weight, n_angular),
+      harmonic.data()};
+  const DType rings_dtype = compute_dtype(dtype);
+  const DType out_dtype = floating_dtype(out, op, "out");
+  const auto* source = static_cast<const char*>(images.const_data_ptr());
+  const int64_t image_bytes = images.size(1) * images.size(2) * static_cast<int64_t>(images.element_size());
+  auto* target = static_cast<char*>(out.mutable_data_ptr());
+  const int64_t map_bytes = n_radial * n_radial * static_cast<int64_t>(out.element_size());
+  const int64_t samples = n_radial * n_angular;
+  const Planner planner(geometry, dtype == DType::f64);
+  dispatch_floating(rings_dtype, [&](auto tag) {
+    using C = compute_t<typename decltype(tag)::type>;
+    // The validity weights as rings and pairs, where some sample is not fully valid.
+    struct PlanWeights {
+      std::vector<C> ring, pair;
+      void set(const SamplingPlan& plan, DType type, int64_t radii, int64_t angles) {
+        ring.assign(plan.weight.begin(), plan.weight.end());
+        if (!ring.empty()) pair = pair_weights<C>(type, ring.data(), radii, angles);
+      }
+    };
+    PlanWeights shared;
+    Prefetch ahead;
+    if (planner.shared() != nullptr) {
+      shared.set(*planner.shared(), rings_dtype, n_radial, n_angular);
+      const TouchedLines& lines = planner.shared()->lines(images.element_size());
+      ahead = {lines.line.data(), lines.before.data(), static_cast<int64_t>(lines.line.size()), 0, nullptr};
+    }
+    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      Workspace<C> unwrapped(samples);
+      Workspace<C> workspace(map_workspace(n_radial, n_angular));
+      SamplingPlan own_plan;
+      PlanWeights own;
+      // Lines of the next frame that the product asks for; the rest is asked for when its turn comes.
+      const int64_t early = std::min(ahead.count, kEarlyLines);
+      for (int64_t n = begin; n < end; ++n) {
+        const SamplingPlan& plan = planner.plan(n, own_plan);
+        if (planner.shared() == nullptr) own.set(plan, rings_dtype, n_radial, n_angular);
+        const PlanWeights& weights = planner.shared() == nullptr ? own : shared;
+        Prefetch prefetch = ahead;
+        prefetch.asked = n == begin ? 0 : early;
+        const NextRead next{source + (n + 1) * image_bytes, ahead.line, n + 1 < end ? early : 0};
+        const PlanView view = plan.view();
+        selected_resample_kernels().forward(dtype, rings_dtype, source + n * image_bytes, view, 0, view.group_count,
+                                            0.0, unwrapped.data(), false, prefetch);
+        selected_correlation_kernels().map(rings_dtype, out_dtype, unwrapped.data(),
+                                           weights.ring.empty() ? nullptr : weights.ring.data(),
+                                           weights.ring.empty() ? nullptr : weights.pair.data(), problem, next,
+                                           workspace.data(), target + n * map_bytes);
+      }
+    });
+  });
+}
+
+Tensor polar_correlation_map(const Tensor& images, const Tensor& center, const std::optional<Tensor>& good,
+                             int64_t n_radial, int64_t n_angular, double r_min, double r_max, bool nearest,
+                             int64_t order, bool modulus, int64_t normalize, double fill, double min_weight) {
+  constexpr const char* op = "polar_correlation_map";
+  STD_TORCH_CHECK(images.dim() == 3 && n_radial >= 1, op, ": images must have shape (N, height, width)");
+  Tensor out = torch::stable::new_empty(images, {images.size(0), n_radial, n_radial},
+                                        map_type(images, element_dtype(images, op, "images")));
+  polar_correlation_map_out(images, center, good, n_angular, r_min, r_max, nearest, order, modulus, normalize, fill,
+                            min_weight, out);
   return out;
 }
 
@@ -132,5 +333,9 @@ Tensor correlation_weight(const Tensor& weight_, double min_weight) {
 
 STABLE_TORCH_LIBRARY_IMPL(cdifast, CPU, m) {
   m.impl("correlation_map", TORCH_BOX(&cdifast::cpu::correlation_map));
+  m.impl("correlation_map_out", TORCH_BOX(&cdifast::cpu::correlation_map_out));
+  m.impl("correlation_map_backward", TORCH_BOX(&cdifast::cpu::correlation_map_backward));
   m.impl("correlation_weight", TORCH_BOX(&cdifast::cpu::correlation_weight));
+  m.impl("polar_correlation_map", TORCH_BOX(&cdifast::cpu::polar_correlation_map));
+  m.impl("polar_correlation_map_out", TORCH_BOX(&cdifast::cpu::polar_correlation_map_out));
 }

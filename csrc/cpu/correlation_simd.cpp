@@ -1,27 +1,201 @@
 // Compiled once per instruction set with CDIFAST_ISA set to its name (CMakeLists.txt). Nothing here may call an
 // inline function of the standard library: see common/host_device.h.
+//
+// The zero-lag half is a symmetric matrix product, of which only the blocks of the lower triangle are computed. Rings
+// are packed into panels of 16, angles outermost, so that both factors of a block are read along cache lines: one as
+// vectors, the other element by element. A block's sums stay in registers over all angles.
 #include "correlation_simd.h"
+
+#include "vec.h"
 
 namespace cdifast::cpu::CDIFAST_ISA {
 namespace {
 
 template <typename C>
-C dot(const C* __restrict a, const C* __restrict b, int64_t count) {
-  C sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t k = 0; k < count; ++k) sum += a[k] * b[k];
-  return sum;
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  using type = F32;
+};
+template <>
+struct VectorOf<double> {
+  using type = F64;
+};
+template <typename C>
+using vector_t = typename VectorOf<C>::type;
+
+template <typename C>
+constexpr int kVectors = static_cast<int>(kPanel * sizeof(C) / sizeof(vector_t<C>));  // a panel's width
+
+#if defined(__AVX512F__)
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
+#endif
+// Panels and rows of a block, so that its sums and the vectors of one step fit the registers.
+template <typename C>
+constexpr int kBlockPanels = kVectors<C> * 2 * 4 <= kRegisters - kVectors<C> * 2 - 1 ? 2 : 1;
+template <typename C>
+constexpr int kFittingRows = (kRegisters - 2 - kVectors<C> * kBlockPanels<C>) / (kVectors<C> * kBlockPanels<C>);
+template <typename C>
+constexpr int kBlockRows = kFittingRows<C> >= 8   ? 8
+                           : kFittingRows<C> >= 4 ? 4
+                           : kFittingRows<C> >= 2 ? 2
+                                                  : 1;
+
+// Memory wanted soon: what will be read, then what will be written, asked for little by little while a product runs,
+// whose own operands are in the caches.
+class Ahead {
+ public:
+  Ahead() = default;
+  // Over `steps` calls of step().
+  CDIFAST_HOST Ahead(const NextRead& read, void* written, int64_t written_bytes, int64_t steps)
+      : read_(read), written_(static_cast<char*>(written)), write_count_(written_bytes / 64) {
+    lines_ = (read.count + write_count_) / (steps > 0 ? steps : 1) + 1;
+  }
+
+  CDIFAST_HOST void step() {
+    for (int64_t step = 0; step < lines_; ++step) {
+      if (done_ < read_.count) {
+        const int64_t line = read_.line == nullptr ? done_ : static_cast<int64_t>(read_.line[done_]);
+        __builtin_prefetch(read_.base + 64 * line, 0, 2);
+      } else if (done_ < read_.count + write_count_) {
+        __builtin_prefetch(written_ + 64 * (done_ - read_.count), 1, 2);
+      } else {
+        return;
+      }
+      ++done_;
+    }
+  }
+
+ private:
+  NextRead read_{};
+  char* written_ = nullptr;
+  int64_t write_count_ = 0;
+  int64_t lines_ = 0;
+  int64_t done_ = 0;
+};
+
+// Angles (or rings, in the gradient) between two steps of Ahead.
+constexpr int64_t kStride = 16;
+
+// product[r, p * 16 + c] = sum_k left[k * left_step + r] right_p[k, c] for kRows rows and kPanels panels, where
+// right_p starts `right_step` elements after the panel before it. `product` has rows of `stride` elements.
+template <typename C, int kRows, int kPanels>
+CDIFAST_HOST void multiply(const C* left, int64_t left_step, const C* right, int64_t right_step, int64_t count,
+                           C* product, int64_t stride, Ahead& ahead) {
+  using V = vector_t<C>;
+  constexpr int kWide = kVectors<C> * kPanels;
+  constexpr int kLane = static_cast<int>(sizeof(V) / sizeof(C));
+  V sum[kRows][kWide] = {};
+  for (int64_t begin = 0; begin < count; begin += kStride) {
+    ahead.step();
+    const int64_t end = begin + kStride < count ? begin + kStride : count;
+    for (int64_t k = begin; k < end; ++k) {
+      V column[kWide];
+#pragma GCC unroll 16
+      for (int v = 0; v < kWide; ++v) {
+        column[v] = load<V>(right + v / kVectors<C> * right_step + k * kPanel + v % kVectors<C> * kLane);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const V row = left[k * left_step + r] - V{};  // subtracting 0 is no instruction, adding it is
+#pragma GCC unroll 16
+        for (int v = 0; v < kWide; ++v) sum[r][v] += row * column[v];
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kWide; ++v) store(product + r * stride + v * kLane, sum[r][v]);
+  }
 }
 
-void pair_weights(DType dtype, const void* weight, int64_t n_radial, int64_t n_angular, void* pairs) {
+// Calls f(first row, first panel, number of panels) for the blocks that hold the lower triangle.
+template <typename C, typename F>
+CDIFAST_HOST void for_each_block(int64_t n_radial, const F& f) {
+  for (int64_t i = 0; i < n_radial; i += kBlockRows<C>) {
+    const int64_t last = (i + kBlockRows<C> - 1) / kPanel;
+    for (int64_t p = 0; p <= last; p += kBlockPanels<C>) {
+      f(i, p, p + kBlockPanels<C> - 1 <= last ? kBlockPanels<C> : 1);
+    }
+  }
+}
+
+template <typename C>
+int64_t block_steps(int64_t n_radial, int64_t n_angular) {
+  int64_t blocks = 0;
+  for_each_block<C>(n_radial, [&](int64_t, int64_t, int) { ++blocks; });
+  return blocks * ((n_angular + kStride - 1) / kStride);
+}
+
+// product[i, j] = sum_k packed ring i times ring j, for j <= i and the rest of the blocks that hold such cells.
+template <typename C>
+void symmetric_product(const C* packed, int64_t n_radial, int64_t n_angular, C* product, Ahead ahead) {
+  const int64_t panel_size = kPanel * n_angular;
+  const int64_t stride = panels(n_radial) * kPanel;
+  for_each_block<C>(n_radial, [&](int64_t i, int64_t p, int width) {
+    const C* left = packed + i / kPanel * panel_size + i % kPanel;
+    C* target = product + i * stride + p * kPanel;
+    if (width == kBlockPanels<C>) {
+      multiply<C, kBlockRows<C>, kBlockPanels<C>>(left, kPanel, packed + p * panel_size, panel_size, n_angular, target,
+                                                  stride, ahead);
+    } else {
+      multiply<C, kBlockRows<C>, 1>(left, kPanel, packed + p * panel_size, panel_size, n_angular, target, stride,
+                                    ahead);
+    }
+  });
+}
+
+// panel[k, r] = rings[r, k] for kPanel rings, four by four.
+template <typename C>
+void pack(const C* rings, int64_t n_angular, C* panel) {
+  typedef C Four __attribute__((vector_size(4 * sizeof(C))));
+  int64_t k = 0;
+  for (; k + 4 <= n_angular; k += 4) {
+    for (int64_t r = 0; r < kPanel; r += 4) {
+      const C* from = rings + r * n_angular + k;
+      const Four a = load<Four>(from), b = load<Four>(from + n_angular);
+      const Four c = load<Four>(from + 2 * n_angular), d = load<Four>(from + 3 * n_angular);
+      const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                 ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+                 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+      C* to = panel + k * kPanel + r;
+      store(to, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
+      store(to + kPanel, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+      store(to + 2 * kPanel, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+      store(to + 3 * kPanel, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+    }
+  }
+  for (; k < n_angular; ++k) {
+    for (int64_t r = 0; r < kPanel; ++r) panel[k * kPanel + r] = rings[r * n_angular + k];
+  }
+}
+
+template <typename C>
+void clear(C* target, int64_t count) {
+  __builtin_memset(target, 0, static_cast<std::size_t>(count) * sizeof(C));
+}
+
+void pair_weights(DType dtype, const void* weight, int64_t n_radial, int64_t n_angular, void* workspace, void* pairs) {
   dispatch_floating(dtype, [&](auto tag) {
     using C = compute_t<typename decltype(tag)::type>;
     const C* w = static_cast<const C*>(weight);
+    C* packed = static_cast<C*>(workspace);
+    C* rings = packed + panels(n_radial) * kPanel * n_angular;
+    C* product = rings + kPanel * n_angular;
+    for (int64_t p = 0; p < panels(n_radial); ++p) {
+      const int64_t here = n_radial - p * kPanel < kPanel ? n_radial - p * kPanel : kPanel;
+      __builtin_memcpy(rings, w + p * kPanel * n_angular, static_cast<std::size_t>(here * n_angular) * sizeof(C));
+      clear(rings + here * n_angular, (kPanel - here) * n_angular);
+      pack(rings, n_angular, packed + p * kPanel * n_angular);
+    }
+    symmetric_product(packed, n_radial, n_angular, product, Ahead{});
     C* out = static_cast<C*>(pairs);
     for (int64_t i = 0; i < n_radial; ++i) {
-      for (int64_t j = 0; j <= i; ++j) {
-        out[i * n_radial + j] = dot(w + i * n_angular, w + j * n_angular, n_angular);
-      }
+      for (int64_t j = 0; j <= i; ++j) out[i * n_radial + j] = product[i * panels(n_radial) * kPanel + j];
     }
   });
 }
@@ -29,95 +203,344 @@ void pair_weights(DType dtype, const void* weight, int64_t n_radial, int64_t n_a
 float square_root(float x) { return __builtin_sqrtf(x); }
 double square_root(double x) { return __builtin_sqrt(x); }
 
-// Reads a ring, weighs and normalises it into y, and returns whether it can be used, and its harmonic. The sums run
-// in double: the variance of a bright ring with weak structure is the small difference that Pearson divides by.
+// What a ring's sums give. They run in double: the variance of a bright ring with weak structure is the small
+// difference that Pearson divides by.
+struct Ring {
+  double total;  // weight
+  double mean;
+  RingStatistics statistics;
+};
+
 template <typename T, typename C>
-bool prepare_ring(const T* __restrict ring, const C* __restrict w, const C* __restrict harmonic,
-                  const CorrelationProblem& problem, C* __restrict y, C& real, C& imaginary) {
+CDIFAST_HOST double sample(const T* ring, const C* w, int64_t k) {
+  // A sample without weight may hold NaN, and 0 * NaN is NaN: it counts as 0.
+  return w == nullptr || w[k] > 0 ? static_cast<double>(load_element(ring[k])) : 0.0;
+}
+
+template <typename T, typename C>
+Ring examine(const T* __restrict ring, const C* __restrict w, const CorrelationProblem& problem) {
   const int64_t count = problem.n_angular;
   double total = 0, first = 0, second = 0;
+  if (w == nullptr) {
+    total = static_cast<double>(count);
+    if (problem.normalize == Normalize::none) {
+      // Over the whole circle every harmonic of a constant is 0: neither mean nor variance is needed.
+      return {total, 0.0,
+              ring_statistics(total, 0.0, 0.0, 0.0, problem.needed_weight, Epsilon<C>::value, problem.normalize)};
+    }
+#pragma omp simd reduction(+ : first, second)
+    for (int64_t k = 0; k < count; ++k) {
+      const double value = load_element(ring[k]);
+      first += value;
+      second += value * value;
+    }
+  } else {
 #pragma omp simd reduction(+ : total, first, second)
-  for (int64_t k = 0; k < count; ++k) {
-    const double weight = w == nullptr ? 1.0 : static_cast<double>(w[k]);
-    // A sample without weight may hold NaN, and 0 * NaN is NaN: it counts as 0.
-    const double value = weight > 0 ? static_cast<double>(load_element(ring[k])) : 0.0;
-    total += weight;
-    first += weight * value;
-    second += weight * value * value;
+    for (int64_t k = 0; k < count; ++k) {
+      const double weight = w[k];
+      const double value = sample(ring, w, k);
+      total += weight;
+      first += weight * value;
+      second += weight * value * value;
+    }
   }
   const double inverse_total = total > 0 ? 1.0 / total : 0.0;
   const double mean = first * inverse_total;
   double spread = 0;
+  if (problem.normalize == Normalize::pearson) {
 #pragma omp simd reduction(+ : spread)
-  for (int64_t k = 0; k < count; ++k) {
-    const double weight = w == nullptr ? 1.0 : static_cast<double>(w[k]);
-    const double difference = weight > 0 ? static_cast<double>(load_element(ring[k])) - mean : 0.0;
-    spread += weight * difference * difference;
+    for (int64_t k = 0; k < count; ++k) {
+      const double weight = w == nullptr ? 1.0 : static_cast<double>(w[k]);
+      const double difference = weight > 0 ? sample(ring, w, k) - mean : 0.0;
+      spread += weight * difference * difference;
+    }
   }
-  const RingStatistics statistics = ring_statistics(total, mean, second * inverse_total, spread * inverse_total,
-                                                    problem.needed_weight, Epsilon<C>::value, problem.normalize);
-
-  double along = 0, across = 0;
-#pragma omp simd reduction(+ : along, across)
-  for (int64_t k = 0; k < count; ++k) {
-    const double weight = w == nullptr ? 1.0 : static_cast<double>(w[k]);
-    const double value = weight > 0 ? static_cast<double>(load_element(ring[k])) : 0.0;
-    const double centred = weight > 0 ? weight * (value - mean) : 0.0;
-    y[k] = static_cast<C>(weight * (value - statistics.offset) * statistics.scale);
-    along += centred * static_cast<double>(harmonic[k]);
-    across -= centred * static_cast<double>(harmonic[count + k]);
-  }
-  real = static_cast<C>(along * inverse_total * statistics.scale);
-  imaginary = static_cast<C>(across * inverse_total * statistics.scale);
-  return statistics.usable;
+  return {total, mean,
+          ring_statistics(total, mean, second * inverse_total, spread * inverse_total, problem.needed_weight,
+                          Epsilon<C>::value, problem.normalize)};
 }
 
-void map(DType dtype, const void* unwrapped, const void* weight, const void* pairs, const void* harmonic,
-         const CorrelationProblem& problem, void* workspace, void* out) {
+// Writes the weighted, normalised ring to y and returns its harmonic. Without weights and normalisation y is the ring
+// itself, and its mean has no part in the harmonic.
+template <typename T, typename C>
+void normalise(const T* __restrict ring, const C* __restrict w, const CorrelationProblem& problem, const Ring& numbers,
+               C* __restrict y, C& real, C& imaginary) {
+  const int64_t count = problem.n_angular;
+  const double* __restrict cosines = problem.harmonic;
+  const double* __restrict sines = problem.harmonic + count;
+  const double scale = numbers.statistics.scale, offset = numbers.statistics.offset, mean = numbers.mean;
+  double along = 0, across = 0;
+  if (w == nullptr && problem.normalize == Normalize::none) {
+#pragma omp simd reduction(+ : along, across)
+    for (int64_t k = 0; k < count; ++k) {
+      const C value = load_element(ring[k]);
+      y[k] = value;
+      along += static_cast<double>(value) * cosines[k];
+      across -= static_cast<double>(value) * sines[k];
+    }
+  } else if (w == nullptr) {
+#pragma omp simd reduction(+ : along, across)
+    for (int64_t k = 0; k < count; ++k) {
+      const double value = load_element(ring[k]);
+      y[k] = static_cast<C>((value - offset) * scale);
+      along += (value - mean) * cosines[k];
+      across -= (value - mean) * sines[k];
+    }
+  } else {
+#pragma omp simd reduction(+ : along, across)
+    for (int64_t k = 0; k < count; ++k) {
+      const double weight = w[k];
+      const double value = sample(ring, w, k);
+      const double centred = weight > 0 ? weight * (value - mean) : 0.0;
+      y[k] = static_cast<C>(weight * (value - offset) * scale);
+      along += centred * cosines[k];
+      across -= centred * sines[k];
+    }
+  }
+  const double factor = numbers.total > 0 ? scale / numbers.total : 0.0;
+  real = static_cast<C>(along * factor);
+  imaginary = static_cast<C>(across * factor);
+}
+
+template <typename C>
+C modulus(C real, C imaginary) {
+  return square_root(real * real + imaginary * imaginary);
+}
+
+// Row i of the map, from the product and the harmonics.
+template <typename C>
+CDIFAST_HOST void merge_row(int64_t i, const C* __restrict product, const C* __restrict pairs,
+                            const CorrelationProblem& problem, const C* __restrict real, const C* __restrict imaginary,
+                            const C* __restrict usable, C* __restrict row) {
+  const int64_t n = problem.n_radial;
+  const C fill = static_cast<C>(problem.fill);
+  const C needed = static_cast<C>(problem.needed_weight);
+  if (usable[i] == 0) {
+    for (int64_t j = 0; j < n; ++j) row[j] = fill;
+    return;
+  }
+  if (pairs == nullptr) {
+    // Fewer angles than needed there are only with min_weight = 1 and slack; `usable` has told.
+    const C weight = static_cast<C>(problem.n_angular);
+#pragma omp simd
+    for (int64_t j = 0; j <= i; ++j) row[j] = usable[j] != 0 ? product[j] / weight : fill;
+  } else {
+#pragma omp simd
+    for (int64_t j = 0; j <= i; ++j) {
+      const bool enough = usable[j] != 0 && pairs[j] > 0 && pairs[j] >= needed;
+      row[j] = enough ? product[j] / (enough ? pairs[j] : C{1}) : fill;
+    }
+  }
+  const C a = real[i], b = imaginary[i];
+  if (problem.modulus) {
+    const C own = modulus(a, b);
+    for (int64_t j = i + 1; j < n; ++j) row[j] = usable[j] != 0 ? own * modulus(real[j], imaginary[j]) : fill;
+  } else {
+#pragma omp simd
+    for (int64_t j = i + 1; j < n; ++j) row[j] = usable[j] != 0 ? a * real[j] + b * imaginary[j] : fill;
+  }
+}
+
+template <typename T, typename O>
+void map_of(const T* unwrapped, const compute_t<T>* w, const compute_t<T>* pairs, const CorrelationProblem& problem,
+            const NextRead& next, compute_t<T>* workspace, O* out) {
+  using C = compute_t<T>;
+  const int64_t n = problem.n_radial;
+  const int64_t count = problem.n_angular;
+  const int64_t padded = panels(n) * kPanel;
+  C* packed = workspace;
+  C* rings = packed + padded * count;
+  C* product = rings + kPanel * count;
+  C* real = product + padded * padded;
+  C* imaginary = real + padded;
+  C* usable = imaginary + padded;
+  C* row = usable + padded;
+
+  for (int64_t j = 0; j < n; ++j) {
+    const C* weights = w == nullptr ? nullptr : w + j * count;
+    const Ring ring = examine(unwrapped + j * count, weights, problem);
+    normalise(unwrapped + j * count, weights, problem, ring, rings + j % kPanel * count, real[j], imaginary[j]);
+    usable[j] = ring.statistics.usable ? C{1} : C{0};
+    if (j + 1 == n) clear(rings + (j % kPanel + 1) * count, (kPanel - 1 - j % kPanel) * count);
+    if (j % kPanel == kPanel - 1 || j + 1 == n) pack(rings, count, packed + j / kPanel * kPanel * count);
+  }
+  symmetric_product(packed, n, count, product,
+                    Ahead(next, out, n * n * static_cast<int64_t>(sizeof(O)), block_steps<C>(n, count)));
+  for (int64_t i = 0; i < n; ++i) {
+    merge_row(i, product + i * padded, pairs == nullptr ? nullptr : pairs + i * n, problem, real, imaginary, usable,
+              row);
+    O* target = out + i * n;
+    for (int64_t j = 0; j < n; ++j) store_element(target[j], row[j]);
+  }
+}
+
+void map(DType dtype, DType out_dtype, const void* unwrapped, const void* weight, const void* pairs,
+         const CorrelationProblem& problem, const NextRead& next, void* workspace, void* out) {
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
-    const int64_t n = problem.n_radial;
-    const int64_t count = problem.n_angular;
     const T* rings = static_cast<const T*>(unwrapped);
     const C* w = static_cast<const C*>(weight);
-    const C* pair = static_cast<const C*>(pairs);
-    C* y = static_cast<C*>(workspace);
-    C* real = y + n * count;
-    C* imaginary = real + n;
-    C* usable = imaginary + n;
-    T* target = static_cast<T*>(out);
-    const C fill = static_cast<C>(problem.fill);
-    const C needed = static_cast<C>(problem.needed_weight);
+    const C* p = static_cast<const C*>(pairs);
+    C* space = static_cast<C*>(workspace);
+    if (dtype == DType::f32 && out_dtype == DType::f16) {
+      map_of(rings, w, p, problem, next, space, static_cast<Half*>(out));
+    } else if (dtype == DType::f32 && out_dtype == DType::bf16) {
+      map_of(rings, w, p, problem, next, space, static_cast<BFloat16*>(out));
+    } else {
+      map_of(rings, w, p, problem, next, space, static_cast<T*>(out));
+    }
+  });
+}
 
+// --- gradient, in the symbols of correlation_math.h. With L the lower triangle of the gradient over the pair weights
+// and U the strict upper one, dY = (L + L') Y and dZ = (U + U') Z; both reach I directly and through the rings' means
+// and deviations.
+
+// Z' of the strict upper triangle: of row i, the sums over U + U'.
+template <typename C>
+void harmonic_gradient(const C* grad, const CorrelationProblem& problem, const C* real, const C* imaginary,
+                       const C* usable, C* to_real, C* to_imaginary) {
+  const int64_t n = problem.n_radial;
+  for (int64_t i = 0; i < n; ++i) {
+    C along = 0, across = 0, size = 0;
     for (int64_t j = 0; j < n; ++j) {
-      const bool defined =
-          prepare_ring<T, C>(rings + j * count, w == nullptr ? nullptr : w + j * count, static_cast<const C*>(harmonic),
-                             problem, y + j * count, real[j], imaginary[j]);
-      usable[j] = defined ? C{1} : C{0};
+      if (i == j || usable[i] == 0 || usable[j] == 0) continue;
+      const C g = i < j ? grad[i * n + j] : grad[j * n + i];
+      along += g * real[j];
+      across += g * imaginary[j];
+      if (problem.modulus) size += g * modulus(real[j], imaginary[j]);
     }
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t j = 0; j < n; ++j) {
-        C value = fill;
-        if (usable[i] != 0 && usable[j] != 0) {
-          if (j <= i) {
-            const C weight = pair == nullptr ? static_cast<C>(count) : pair[i * n + j];
-            if (weight > 0 && weight >= needed) value = dot(y + i * count, y + j * count, count) / weight;
-          } else if (problem.modulus) {
-            value = square_root(real[i] * real[i] + imaginary[i] * imaginary[i]) *
-                    square_root(real[j] * real[j] + imaginary[j] * imaginary[j]);
-          } else {
-            value = real[i] * real[j] + imaginary[i] * imaginary[j];
-          }
-        }
-        store_element(target[i * n + j], value);
-      }
+    if (problem.modulus) {
+      const C own = modulus(real[i], imaginary[i]);
+      along = own > 0 ? size * real[i] / own : C{0};
+      across = own > 0 ? size * imaginary[i] / own : C{0};
     }
+    to_real[i] = along;
+    to_imaginary[i] = across;
+  }
+}
+
+// dI of one ring from dY, given without the ring's weight, and dZ.
+template <typename T, typename C>
+void finish_ring(const T* __restrict ring, const C* __restrict w, const CorrelationProblem& problem,
+                 const Ring& numbers, const C* __restrict to_y, double to_real, double to_imaginary,
+                 T* __restrict out) {
+  const int64_t count = problem.n_angular;
+  const bool pearson = problem.normalize == Normalize::pearson;
+  const double* __restrict cosines = problem.harmonic;
+  const double* __restrict sines = problem.harmonic + count;
+  const double scale = numbers.statistics.scale, mean = numbers.mean;
+  const double inverse_total = 1.0 / numbers.total;
+  double through_mean = 0, to_scale = 0;
+#pragma omp simd reduction(+ : through_mean, to_scale)
+  for (int64_t k = 0; k < count; ++k) {
+    const double weight = w == nullptr ? 1.0 : static_cast<double>(w[k]);
+    const double value = sample(ring, w, k);
+    const double by_y = weight * to_y[k];
+    const double by_z = weight * inverse_total * (to_real * cosines[k] - to_imaginary * sines[k]);
+    through_mean += by_z + (pearson ? by_y : 0.0);
+    to_scale += by_y * (pearson ? value - mean : value) + by_z * (value - mean);
+  }
+  double to_mean = -through_mean * scale;
+  if (problem.normalize == Normalize::mean) to_mean -= to_scale * scale * scale;
+  const double to_centred = pearson ? to_scale * scale * scale * scale * inverse_total : 0.0;
+#pragma omp simd
+  for (int64_t k = 0; k < count; ++k) {
+    const double weight = w == nullptr ? 1.0 : static_cast<double>(w[k]);
+    const double value = sample(ring, w, k);
+    const double by_y = weight * to_y[k];
+    const double by_z = weight * inverse_total * (to_real * cosines[k] - to_imaginary * sines[k]);
+    const double gradient =
+        (by_y + by_z) * scale - to_centred * weight * (value - mean) + to_mean * weight * inverse_total;
+    store_element(out[k], static_cast<C>(weight > 0 ? gradient : 0.0));
+  }
+}
+
+template <typename T>
+void gradient_of(const T* grad, const T* unwrapped, const compute_t<T>* w, const compute_t<T>* pairs,
+                 const CorrelationProblem& problem, compute_t<T>* workspace, T* out) {
+  using C = compute_t<T>;
+  const int64_t n = problem.n_radial;
+  const int64_t count = problem.n_angular;
+  const int64_t padded = panels(n) * kPanel;
+  const int64_t columns = panels(count) * kPanel;
+  C* rings = workspace;  // in panels of angles
+  C* to_rings = rings + padded * columns;
+  C* matrix = to_rings + padded * columns;
+  C* ring = matrix + padded * padded;
+  C* real = ring + columns;
+  C* imaginary = real + padded;
+  C* to_real = imaginary + padded;
+  C* to_imaginary = to_real + padded;
+  C* usable = to_imaginary + padded;
+
+  clear(rings, padded * columns);
+  clear(ring, columns);
+  for (int64_t j = 0; j < n; ++j) {
+    const C* weights = w == nullptr ? nullptr : w + j * count;
+    const Ring numbers = examine(unwrapped + j * count, weights, problem);
+    normalise(unwrapped + j * count, weights, problem, numbers, ring, real[j], imaginary[j]);
+    usable[j] = numbers.statistics.usable ? C{1} : C{0};
+    if (usable[j] == 0) continue;
+    for (int64_t k = 0; k < columns; k += kPanel) {
+      __builtin_memcpy(rings + k * padded + j * kPanel, ring + k, kPanel * sizeof(C));
+    }
+  }
+
+  const C needed = static_cast<C>(problem.needed_weight);
+  clear(matrix, padded * padded);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j <= i; ++j) {
+      const C weight = pairs == nullptr ? static_cast<C>(count) : pairs[i * n + j];
+      if (usable[i] == 0 || usable[j] == 0 || !(weight > 0 && weight >= needed)) continue;
+      const C cell = load_element(grad[i * n + j]) / weight;
+      matrix[i * padded + j] = i == j ? cell + cell : cell;
+      matrix[j * padded + i] = matrix[i * padded + j];
+    }
+  }
+  Ahead nothing;
+  for (int64_t i = 0; i < n; i += kBlockRows<C>) {
+    int64_t p = 0;
+    for (; p + kBlockPanels<C> <= columns / kPanel; p += kBlockPanels<C>) {
+      multiply<C, kBlockRows<C>, kBlockPanels<C>>(matrix + i, padded, rings + p * kPanel * padded, kPanel * padded, n,
+                                                  to_rings + i * columns + p * kPanel, columns, nothing);
+    }
+    for (; p < columns / kPanel; ++p) {
+      multiply<C, kBlockRows<C>, 1>(matrix + i, padded, rings + p * kPanel * padded, kPanel * padded, n,
+                                    to_rings + i * columns + p * kPanel, columns, nothing);
+    }
+  }
+
+  // The matrix is done with: its place takes the gradient in the type of the arithmetic.
+  C* upper = matrix;
+  for (int64_t c = 0; c < n * n; ++c) upper[c] = load_element(grad[c]);
+  harmonic_gradient(upper, problem, real, imaginary, usable, to_real, to_imaginary);
+  for (int64_t i = 0; i < n; ++i) {
+    T* target = out + i * count;
+    if (usable[i] == 0) {
+      for (int64_t k = 0; k < count; ++k) store_element(target[k], C{0});
+      continue;
+    }
+    const C* weights = w == nullptr ? nullptr : w + i * count;
+    const Ring numbers = examine(unwrapped + i * count, weights, problem);
+    finish_ring(unwrapped + i * count, weights, problem, numbers, to_rings + i * columns,
+                static_cast<double>(to_real[i]), static_cast<double>(to_imaginary[i]), target);
+  }
+}
+
+void gradient(DType dtype, const void* grad, const void* unwrapped, const void* weight, const void* pairs,
+              const CorrelationProblem& problem, void* workspace, void* grad_unwrapped) {
+  dispatch_floating(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_t<T>;
+    gradient_of(static_cast<const T*>(grad), static_cast<const T*>(unwrapped), static_cast<const C*>(weight),
+                static_cast<const C*>(pairs), problem, static_cast<C*>(workspace), static_cast<T*>(grad_unwrapped));
   });
 }
 
 }  // namespace
 
-const CorrelationKernels correlation_kernels = {pair_weights, map};
+const CorrelationKernels correlation_kernels = {pair_weights, map, gradient};
 
 }  // namespace cdifast::cpu::CDIFAST_ISA

@@ -109,8 +109,9 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
   const PlanView plan = planner.shared()->view();
   const TouchedLines& lines = planner.shared()->lines(images.element_size());
   torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    Prefetch prefetch{lines.line.data(), lines.before.data(), static_cast<int64_t>(lines.line.size()), nullptr};
+    Prefetch prefetch{lines.line.data(), lines.before.data(), static_cast<int64_t>(lines.line.size()), 0, nullptr};
     for (int64_t n = begin; n < end; ++n) {
+      prefetch.asked = n == begin ? 0 : std::min(kAheadLines, prefetch.count);
       prefetch.next = n + 1 < end ? source + (n + 1) * image_bytes : nullptr;
       kernels.forward(dtype, out_dtype, source + n * image_bytes, plan, 0, plan.group_count, fill,
                       target + n * map_bytes, stream, prefetch);

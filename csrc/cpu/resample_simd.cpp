@@ -103,7 +103,7 @@ CDIFAST_HOST void whole_samples(const T* image, int64_t columns, int32_t last, c
     const I32 element = load<I32>(data.element + v);
     const F32 fy = load<F32>(data.number + v);
     const F32 fx = load<F32>(data.number + kGroup + v);
-    F32 a, b, c, d;
+    F32 a{}, b{}, c{}, d{};
     gather_pairs(image, element, last, a, b);
     gather_pairs(image + columns, element, static_cast<int32_t>(last - columns), c, d);
     const F32 gx = 1.0f - fx;
@@ -118,7 +118,7 @@ CDIFAST_HOST void weighted_samples(const T* image, int64_t columns, int32_t last
                                    float* values) {
   for (int v = 0; v < kGroup; v += kLanes) {
     const I32 element = load<I32>(data.element + v);
-    F32 neighbour[4];
+    F32 neighbour[4]{};
     gather_pairs(image, element, last, neighbour[0], neighbour[1]);
     gather_pairs(image + columns, element, static_cast<int32_t>(last - columns), neighbour[2], neighbour[3]);
     F32 sum{};
@@ -242,9 +242,6 @@ CDIFAST_HOST void run_group(const T* image, const PlanView& plan, const SampleGr
   }
 }
 
-// Lines asked for ahead of their use: enough to cover the way from memory, few enough not to push out each other.
-constexpr int64_t kAhead = 128;
-
 template <typename T, typename O>
 void run(const T* image, const PlanView& plan, int64_t begin, int64_t end, compute_t<T> fill, O* out, bool stream,
          const Prefetch& prefetch) {
@@ -252,9 +249,9 @@ void run(const T* image, const PlanView& plan, int64_t begin, int64_t end, compu
     for (int64_t g = begin; g < end; ++g) run_group(image, plan, plan.groups[g], fill, out, stream);
     return;
   }
-  const int64_t ahead = prefetch.count < kAhead ? prefetch.count : kAhead;
+  const int64_t ahead = prefetch.count < kAheadLines ? prefetch.count : kAheadLines;
   const int64_t limit = prefetch.next == nullptr ? prefetch.count : prefetch.count + ahead;
-  int64_t asked = ahead;  // by the image before
+  int64_t asked = prefetch.asked;
   for (int64_t g = begin; g < end; ++g) {
     const int64_t wanted = prefetch.before[g] + ahead;
     for (; asked < (wanted < limit ? wanted : limit); ++asked) {

@@ -9,12 +9,16 @@
 
 namespace cdifast::cpu {
 
+// Lines asked for ahead of their use: enough to cover the way from memory, few enough not to push out each other.
+constexpr int64_t kAheadLines = 128;
+
 // Which cache lines groups need, so that they are asked for some time before: see TouchedLines. After those of the
 // image come those of the image `next`, unless it is null.
 struct Prefetch {
   const uint32_t* line = nullptr;
   const uint32_t* before = nullptr;
   int64_t count = 0;
+  int64_t asked = 0;  // of the image's, before
   const char* next = nullptr;
 };
 

@@ -63,6 +63,7 @@ CDIFAST_HOST void gather_pairs(const float* image, I32 index, int32_t /*last*/, 
   first = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0x88), order));
   second = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0xdd), order));
 #else
+  first = second = F32{};
   for (int lane = 0; lane < kLanes; ++lane) {
     first[lane] = image[index[lane]];
     second[lane] = image[index[lane] + 1];
@@ -79,7 +80,7 @@ CDIFAST_HOST U32 gather_words(const void* array, I32 index) {
   return reinterpret_cast<U32>(
       _mm256_i32gather_epi32(static_cast<const int*>(array), reinterpret_cast<__m256i>(index), Bytes));
 #else
-  U32 words;
+  U32 words{};
   for (int lane = 0; lane < kLanes; ++lane) {
     uint32_t word;
     __builtin_memcpy(&word, static_cast<const char*>(array) + static_cast<int64_t>(index[lane]) * Bytes, sizeof word);

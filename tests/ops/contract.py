@@ -28,7 +28,9 @@ class Case:
     inputs: Callable[[], tuple[Tensor, ...]]  # float64, away from kinks; the first has a leading batch dimension
     dispatcher: Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]  # (operator, arguments) for opcheck
     dtypes: tuple[torch.dtype, ...] = FLOATING  # of the first input
+    out: Callable[..., Tensor] | None = None  # as operator, with the keyword `out` too; name_out is in dispatcher then
     twice: bool = True  # has a second derivative in every input
+    batched: bool = True  # takes any number of leading batch dimensions
     scale: float = 1.0  # factor for inputs of integer dtype
     cuda: bool = False  # has a CUDA kernel
     kernels: tuple[str, ...] = field(default=())  # dispatcher names
@@ -41,14 +43,22 @@ def _signed() -> Tensor:
     return 4 * _seeded(3, 4, 5) - 2
 
 
+_ALPHA = torch.tensor(0.3, dtype=torch.float64)
+_BIAS = torch.tensor([0.31, -0.52, 0.0, 1.7], dtype=torch.float64)  # one for each of dimension 1
+
+
 def _activation(inputs: tuple[Tensor, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
-    x = inputs[0]
-    alpha = inputs[1] if len(inputs) > 1 else torch.tensor(0.3, dtype=torch.float64)
+    x, *rest = inputs
+    alpha = next((t for t in rest if t.numel() == 1), _ALPHA)
+    bias = next((t for t in rest if t.numel() > 1), None)
     grad = torch.ones_like(x).requires_grad_(x.requires_grad)
+    untracked = [None if t is None else t.detach() for t in (x, alpha, bias)]
     return [
-        (_C.log_activation.default, (x, alpha)),
-        (_C.log_activation_backward.default, (grad, x, alpha)),
-        (_C.log_activation_backward_alpha.default, (grad, x, alpha)),
+        (_C.log_activation.default, (x, alpha, bias)),
+        (_C.log_activation_out.default, (*untracked, torch.empty_like(x))),
+        (_C.log_activation_backward.default, (grad, x, alpha, bias)),
+        (_C.log_activation_backward_alpha.default, (grad, x, alpha, bias)),
+        (_C.log_activation_backward_bias.default, (x,)),
     ]
 
 
@@ -101,7 +111,13 @@ def _correlation_case(name: str, *, weight: Tensor | None, options: tuple[Any, .
     )
 
 
-_ACTIVATION_KERNELS = ("log_activation", "log_activation_backward", "log_activation_backward_alpha")
+_ACTIVATION_KERNELS = (
+    "log_activation",
+    "log_activation_out",
+    "log_activation_backward",
+    "log_activation_backward_alpha",
+    "log_activation_backward_bias",
+)
 _POLAR_KERNELS = ("polar_resample", "polar_weight", "polar_resample_backward", "polar_resample_backward_center")
 
 CASES = [
@@ -111,6 +127,7 @@ CASES = [
         lambda x: reference.log_activation(x),
         lambda: (_signed(),),
         _activation,
+        out=lambda x, *, out: ops.log_activation(x, out=out),
         cuda=True,
         kernels=_ACTIVATION_KERNELS,
     ),
@@ -118,8 +135,31 @@ CASES = [
         "log_activation-learnable",
         lambda x, alpha: ops.log_activation(x, alpha),
         lambda x, alpha: reference.log_activation(x, alpha),
-        lambda: (_signed(), torch.tensor(0.3, dtype=torch.float64)),
+        lambda: (_signed(), _ALPHA.clone()),
         _activation,
+        out=lambda x, alpha, *, out: ops.log_activation(x, alpha, out=out),
+        cuda=True,
+        kernels=_ACTIVATION_KERNELS,
+    ),
+    Case(
+        "log_activation-bias",
+        lambda x, bias: ops.log_activation(x, bias=bias),
+        lambda x, bias: reference.log_activation(x, bias=bias),
+        lambda: (_signed(), _BIAS.clone()),
+        _activation,
+        out=lambda x, bias, *, out: ops.log_activation(x, bias=bias, out=out),
+        batched=False,
+        cuda=True,
+        kernels=_ACTIVATION_KERNELS,
+    ),
+    Case(
+        "log_activation-learnable-bias",
+        lambda x, alpha, bias: ops.log_activation(x, alpha, bias=bias),
+        lambda x, alpha, bias: reference.log_activation(x, alpha, bias=bias),
+        lambda: (_signed(), _ALPHA.clone(), _BIAS.clone()),
+        _activation,
+        out=lambda x, alpha, bias, *, out: ops.log_activation(x, alpha, bias=bias, out=out),
+        batched=False,
         cuda=True,
         kernels=_ACTIVATION_KERNELS,
     ),

@@ -32,6 +32,12 @@ def tracked(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(t.clone().requires_grad_() for t in inputs)
 
 
+def repeated(inputs: tuple[Tensor, ...], times: int) -> tuple[Tensor, ...]:
+    """The batch of the first input ``times`` over, and so every other input that has one."""
+    batch = inputs[0].shape[0]
+    return tuple(t.repeat(times, *[1] * (t.dim() - 1)) if t.dim() and t.shape[0] == batch else t for t in inputs)
+
+
 @every_case
 def test_matches_the_float64_reference_in_every_dtype(case: Case) -> None:
     for dtype in case.dtypes:
@@ -162,6 +168,8 @@ def test_torch_func_derivatives_raise_instead_of_returning_zeros(case: Case) -> 
 
 @every_case
 def test_batch_dimensions(case: Case) -> None:
+    if not case.batched:
+        pytest.skip("dimension 1 has a meaning of its own")
     first, *rest = case.inputs()
     whole = case.operator(first, *rest)
     per_image = [t for t in rest if t.dim() and t.shape[0] == first.shape[0]]
@@ -223,15 +231,13 @@ def test_nan_and_infinity_pass_through(case: Case) -> None:
 
 @every_case
 def test_result_does_not_depend_on_the_number_of_threads(case: Case) -> None:
-    inputs = case.inputs()
-    big = inputs[0].repeat(7, *[1] * (inputs[0].dim() - 1))
-    others = tuple(t.repeat(7, *[1] * (t.dim() - 1)) if t.dim() and t.shape[0] == 3 else t for t in inputs[1:])
+    big = repeated(case.inputs(), 7)
     before = torch.get_num_threads()
     results = []
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            tensors = tuple(t.clone().requires_grad_() for t in (big, *others))
+            tensors = tuple(t.clone().requires_grad_() for t in big)
             out = case.operator(*tensors)
             results.append([out, *torch.autograd.grad(out.sin().sum(), tensors)])
     finally:
@@ -275,7 +281,7 @@ def test_cuda_equals_the_float64_reference(case: Case) -> None:
         assert relative_error(found.cpu(), expected) < TOLERANCE.get(dtype, 2e-6), dtype
         if "learnable" in case.name:  # alpha too comes in every dtype, on either device
             for alpha in (inputs[1].to(dtype), inputs[1].to(dtype).cuda()):
-                found = case.operator(inputs[0].cuda(), alpha)
+                found = case.operator(inputs[0].cuda(), alpha, *(t.cuda() for t in inputs[2:]))
                 assert relative_error(found.cpu(), expected) < 2 * TOLERANCE[dtype], (dtype, alpha.device)
     ours, theirs = tuple(t.cuda().requires_grad_() for t in case.inputs()), tracked(case.inputs())
     out = case.operator(*ours)
