@@ -67,35 +67,77 @@ _CENTERS = torch.tensor([[8.13, 9.21], [7.77, 9.06], [8.41, 8.69]], dtype=torch.
 _POLAR = {"r_min": 1.3, "r_max": 9.4}
 
 
-def _polar(good: Tensor | None, nearest: bool) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]:
+def _resample(
+    kind: str, source: tuple[int, int], target: tuple[int, int], good: Tensor | None, nearest: bool
+) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]:
+    """Every operator of one direction, from images of the shape ``source`` to the shape ``target``."""
+
     def calls(inputs: tuple[Tensor, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
         images = inputs[0]
         center = inputs[1] if len(inputs) > 1 else _CENTERS
         grid = (1.3, 9.4, nearest)
-        grad = torch.ones(3, 6, 10, dtype=images.dtype).requires_grad_(images.requires_grad)
+        grad = torch.ones(3, *target, dtype=images.dtype).requires_grad_(images.requires_grad)
+        fixed, fixed_center = images.detach(), center.detach()
         return [
-            (_C.polar_resample.default, (images, center, good, 6, 10, *grid, 0.5)),
-            (_C.polar_weight.default, (center.detach(), good, 17, 19, 6, 10, *grid, False)),
-            (_C.polar_resample_backward.default, (grad, center.detach(), good, 17, 19, *grid)),
+            (getattr(_C, f"{kind}_resample").default, (images, center, good, *target, *grid, 0.5)),
             (
-                _C.polar_resample_backward_center.default,
-                (grad.detach(), images.detach(), center.detach(), good, *grid),
+                getattr(_C, f"{kind}_resample_out").default,
+                (fixed, fixed_center, good, *grid, 0.5, torch.empty(3, *target, dtype=images.dtype)),
+            ),
+            (getattr(_C, f"{kind}_weight").default, (fixed_center, good, *source, *target, *grid, False)),
+            (getattr(_C, f"{kind}_resample_backward").default, (grad, fixed_center, good, *source, *grid)),
+            (
+                getattr(_C, f"{kind}_resample_backward_center").default,
+                (grad.detach(), fixed, fixed_center, good, *grid),
             ),
         ]
 
     return calls
 
 
+def _polar(good: Tensor | None, nearest: bool) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]:
+    return _resample("polar", (17, 19), (6, 10), good, nearest)
+
+
+def _cartesian(good: Tensor | None, nearest: bool) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]:
+    return _resample("cartesian", (6, 10), (17, 19), good, nearest)
+
+
+_MAP_MASK = _seeded(6, 10, seed=5) > 0.15
+
 _WEIGHT = torch.where(_seeded(6, 16, seed=2) < 0.3, 0, _seeded(6, 16, seed=3))
 
 
 def _correlation(weight: Tensor | None, *options: Any) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, Any]]]:
+    order, modulus, normalize, _fill, min_weight = options
+
     def calls(inputs: tuple[Tensor, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
         w = None if weight is None else weight.reshape(-1, 6, 16)
-        result: list[tuple[Any, tuple[Any, ...]]] = [(_C.correlation_map.default, (inputs[0], w, *options))]
+        x = inputs[0]
+        grad = torch.ones(3, 6, 6, dtype=x.dtype).requires_grad_(x.requires_grad)
+        out = torch.empty(3, 6, 6, dtype=x.dtype)
+        result: list[tuple[Any, tuple[Any, ...]]] = [
+            (_C.correlation_map.default, (x, w, *options)),
+            (_C.correlation_map_out.default, (x.detach(), w, *options, out)),
+            (_C.correlation_map_backward.default, (grad, x, w, order, modulus, normalize, min_weight)),
+        ]
         if w is not None:
             result.append((_C.correlation_weight.default, (w, 0.05)))
         return result
+
+    return calls
+
+
+def _fused(good: Tensor | None, *options: Any) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]:
+    def calls(inputs: tuple[Tensor, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+        images = inputs[0]
+        center = inputs[1] if len(inputs) > 1 else _CENTERS
+        grid = (1.3, 8.0, False)
+        out = torch.empty(3, 6, 6, dtype=images.dtype)
+        return [
+            (_C.polar_correlation_map.default, (images, center, good, 6, 16, *grid, *options)),
+            (_C.polar_correlation_map_out.default, (images.detach(), center.detach(), good, 16, *grid, *options, out)),
+        ]
 
     return calls
 
@@ -107,9 +149,12 @@ def _correlation_case(name: str, *, weight: Tensor | None, options: tuple[Any, .
         lambda x: reference.correlation_map(x, weight=weight, **keywords)[0],
         lambda: (_seeded(3, 6, 16),),
         _correlation(weight, *options),
-        kernels=("correlation_map", "correlation_weight"),
+        out=lambda x, out: ops.correlation_map(x, weight=weight, **keywords, out=out),
+        kernels=("correlation_map", "correlation_map_out", "correlation_map_backward", "correlation_weight"),
     )
 
+
+_FUSED: dict[str, Any] = {"order": 3, "part": "abs", "normalize": "pearson", "fill": -1.0}
 
 _ACTIVATION_KERNELS = (
     "log_activation",
@@ -118,7 +163,15 @@ _ACTIVATION_KERNELS = (
     "log_activation_backward_alpha",
     "log_activation_backward_bias",
 )
-_POLAR_KERNELS = ("polar_resample", "polar_weight", "polar_resample_backward", "polar_resample_backward_center")
+_POLAR_KERNELS = (
+    "polar_resample",
+    "polar_resample_out",
+    "polar_weight",
+    "polar_resample_backward",
+    "polar_resample_backward_center",
+)
+_CARTESIAN_KERNELS = tuple(name.replace("polar", "cartesian") for name in _POLAR_KERNELS)
+_FUSED_KERNELS = ("polar_correlation_map", "polar_correlation_map_out")
 
 CASES = [
     Case(
@@ -169,6 +222,7 @@ CASES = [
         lambda x: reference.polar_resample(x, 6, 10)[0],
         lambda: (_seeded(3, 17, 19),),
         _polar(None, False),
+        out=lambda x, out: ops.polar_resample(x, 6, 10, out=out),
         dtypes=IMAGE_DTYPES,
         scale=200.0,
         kernels=_POLAR_KERNELS,
@@ -179,6 +233,7 @@ CASES = [
         lambda x, center: reference.polar_resample(x, 6, 10, center=center, mask=_MASK, **_POLAR)[0],
         lambda: (_seeded(3, 17, 19), _CENTERS.clone()),
         _polar(_MASK[None], False),
+        out=lambda x, center, out: ops.polar_resample(x, 6, 10, center=center, mask=_MASK, **_POLAR, out=out),
         dtypes=IMAGE_DTYPES,
         scale=200.0,
         twice=False,
@@ -193,6 +248,64 @@ CASES = [
         dtypes=IMAGE_DTYPES,
         scale=200.0,
         kernels=_POLAR_KERNELS,
+    ),
+    Case(
+        "cartesian_resample",
+        lambda x: ops.cartesian_resample(x, 17, 19, r_min=0.5, r_max=9.4),
+        lambda x: reference.cartesian_resample(x, 17, 19, r_min=0.5, r_max=9.4)[0],
+        lambda: (_seeded(3, 6, 10),),
+        _cartesian(None, False),
+        out=lambda x, out: ops.cartesian_resample(x, 17, 19, r_min=0.5, r_max=9.4, out=out),
+        dtypes=IMAGE_DTYPES,
+        scale=200.0,
+        kernels=_CARTESIAN_KERNELS,
+    ),
+    Case(
+        "cartesian_resample-masked-centered",
+        lambda x, c: ops.cartesian_resample(x, 17, 19, center=c, mask=_MAP_MASK.to(x.device), fill=0.5, **_POLAR),
+        lambda x, c: reference.cartesian_resample(x, 17, 19, center=c, mask=_MAP_MASK, fill=0.5, **_POLAR)[0],
+        lambda: (_seeded(3, 6, 10), _CENTERS.clone()),
+        _cartesian(_MAP_MASK[None], False),
+        out=lambda x, c, out: ops.cartesian_resample(x, 17, 19, center=c, mask=_MAP_MASK, fill=0.5, **_POLAR, out=out),
+        dtypes=IMAGE_DTYPES,
+        scale=200.0,
+        twice=False,
+        kernels=_CARTESIAN_KERNELS,
+    ),
+    Case(
+        "cartesian_resample-nearest",
+        lambda x: ops.cartesian_resample(x, 17, 19, center=(8.1, 9.3), interpolation="nearest", **_POLAR),
+        lambda x: reference.cartesian_resample(x, 17, 19, center=(8.1, 9.3), interpolation="nearest", **_POLAR)[0],
+        lambda: (_seeded(3, 6, 10),),
+        _cartesian(None, True),
+        dtypes=IMAGE_DTYPES,
+        scale=200.0,
+        kernels=_CARTESIAN_KERNELS,
+    ),
+    Case(
+        "polar_correlation_map",
+        lambda x, center: ops.polar_correlation_map(x, 6, 16, order=3, center=center, r_min=1.3, r_max=7.0),
+        lambda x, center: reference.polar_correlation_map(x, 6, 16, order=3, center=center, r_min=1.3, r_max=7.0)[0],
+        lambda: (_seeded(3, 17, 19), _CENTERS.clone()),
+        _fused(None, 3, False, 0, 0.0, 0.05),
+        out=lambda x, center, out: ops.polar_correlation_map(
+            x, 6, 16, order=3, center=center, r_min=1.3, r_max=7.0, out=out
+        ),
+        dtypes=IMAGE_DTYPES,
+        twice=False,
+        scale=200.0,
+        kernels=_FUSED_KERNELS,
+    ),
+    Case(
+        "polar_correlation_map-masked-pearson-abs",
+        lambda x: ops.polar_correlation_map(x, 6, 16, mask=_MASK.to(x.device), **_FUSED),
+        lambda x: reference.polar_correlation_map(x, 6, 16, mask=_MASK, **_FUSED)[0],
+        lambda: (_seeded(3, 17, 19),),
+        _fused(_MASK[None], 3, True, 2, -1.0, 0.05),
+        out=lambda x, out: ops.polar_correlation_map(x, 6, 16, mask=_MASK, **_FUSED, out=out),
+        dtypes=IMAGE_DTYPES,
+        scale=200.0,
+        kernels=_FUSED_KERNELS,
     ),
     _correlation_case("correlation_map", weight=None, options=(3, False, 0, 0.0, 0.05), order=3),
     _correlation_case(
