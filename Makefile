@@ -61,14 +61,13 @@ format: install ## format all sources
 
 # glibc keeps what is freed: results of 51 MB are timed without their page faults (benchmarks/heap.py).
 WARM_HEAP := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
-BENCH := $(RUN) -m pytest --benchmark-only --quiet --no-header --disable-warnings --benchmark-columns=median,iqr,rounds \
-	--benchmark-sort=name --benchmark-disable-gc
+BENCH := $(RUN) -m pytest --benchmark-only --benchmark-disable-gc --benchmark-quiet --disable-warnings --quiet
 
 $(VENV)/bench.stamp: $(VENV)/install.stamp
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[bench]"
 	@touch $@
 
-bench: $(VENV)/bench.stamp ## time the operators beside their peers, write tables, plot and roofline page (12 minutes)
+bench: $(VENV)/bench.stamp ## time the operators beside their peers, write tables, plot and roofline page (8 minutes)
 	$(BENCH) --benchmark-json=build/bench-cold.json benchmarks/bench_heap.py
 	$(WARM_HEAP) $(BENCH) --benchmark-json=build/bench-warm.json benchmarks
 	$(RUN) -m benchmarks.report build/bench-cold.json build/bench-warm.json

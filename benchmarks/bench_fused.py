@@ -50,9 +50,7 @@ def by_reference(images: Tensor, grid: Polar, mask: Tensor | None = None) -> Cal
 
 
 def reference_maps(images: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The definition: both references, one after the other; its weight matters only with a mask."""
-    unwrapped, weight = reference.polar_resample(images, RADII, ANGLES, mask=mask)
-    return reference.correlation_map(unwrapped, weight=weight)[0]
+    return reference.polar_correlation_map(images, RADII, ANGLES, mask=mask)[0]
 
 
 @exact_result

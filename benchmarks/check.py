@@ -1,13 +1,15 @@
 """``python -m benchmarks.check RUN.json``: the ratios of a run beside the committed ones. Times are never compared.
 
-Both sides of a ratio were timed in turn in one run, so that a slower or busier machine moves it little. What remains is
-noise on small machines (two runs on two cores differ by up to a fifth), so a ratio fails that fell by more than 30 %.
-On a machine without committed results, its ratios are set against those that the README shows, with a wider
-tolerance: caches and instruction sets differ.
+Both sides of a ratio were timed in turn in one run, so that a slower machine moves it little. What remains is noise on
+small machines (two quiet runs on two cores differ by up to a fifth), so a ratio fails that fell by more than 30 %. A
+busy machine does move it: threads that wait for each other lose more than a peer that uses one. On a machine without
+committed results, its ratios are set against those that the README shows, with a wider tolerance: caches and
+instruction sets differ.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from .tables import times
 
 TOLERANCE = 0.30
 OTHER_MACHINE_TOLERANCE = 0.60
+BUSY = 1.0  # load average before the run, beyond which a failure may be the machine's
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,12 @@ def main(arguments: Sequence[str]) -> int:
     found = results.collect(map(Path, arguments), machine=here, versions={}, date="", commit="")
     verdicts = compare(committed, found, tolerance)
     print(render(verdicts))
+    load = max(json.loads(Path(argument).read_text(encoding="utf-8")).get("load", 0.0) for argument in arguments)
     failed = [verdict.id for verdict in verdicts if verdict.failed]
     if failed:
         print(f"fell by more than {100 * tolerance:.0f} %, or is missing: {', '.join(failed)}", file=sys.stderr)
+        if load > BUSY:
+            print(f"the machine was busy (load average {load:.1f}): run this again when it is not", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -8,6 +8,7 @@ round; in it the peers run one round each, timed here, and their medians go into
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,15 +21,17 @@ from cdifast.report import describe_machine
 from . import heap, rows, threads, timing
 from .call import Builder, Call, EntryTimer, MissingPeer, RowTimer, relative_error
 
-ENTRY_SECONDS = 0.3
-ROW_SECONDS = 5.0
+ENTRY_SECONDS = 0.4
+ROW_SECONDS = 8.0
 ANY_HEAP = "bench_heap.py"
 
 _MISSING = pytest.StashKey[list[dict[str, str]]]()
+_LOAD = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MISSING] = []
+    config.stash[_LOAD] = os.getloadavg()[0]
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
@@ -39,6 +42,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: Any, output_json: dict[str, Any]) -> None:
     output_json["missing"] = config.stash[_MISSING]
+    output_json["load"] = config.stash[_LOAD]
 
 
 @pytest.fixture(scope="session")

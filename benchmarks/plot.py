@@ -23,7 +23,7 @@ def draw(results: Results, path: Path) -> None:
             axes.barh(place, ratio, height=0.6, color=_REACHED if ratio >= row.target else _BELOW)
             axes.annotate(
                 f"{times(ratio)}x",
-                (ratio, place),
+                (max(ratio, row.target), place),
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center",

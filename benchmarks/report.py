@@ -2,6 +2,7 @@
 
 Writes ``benchmarks/results/<machine>.json`` and ``.md``, ``docs/images/benchmarks.png``, ``docs/roofline.md`` and the
 README's table. All but the first are made from the first alone: ``tests/benchmarks`` makes them again and compares.
+Without arguments they are made again from what is committed: after a change to how they look.
 """
 
 from __future__ import annotations
@@ -40,19 +41,25 @@ def readme_slug() -> str:
     return found.group(1)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write everything; 1 if a ratio was not measured."""
+def record(runs: Sequence[Path]) -> str:
+    """Keep the JSON files of one run as this machine's results; returns its name."""
     here = machine.machine()
     slug = machine.slug(here)
     found = results.collect(
-        [Path(argument) for argument in arguments],
+        runs,
         machine=here,
         versions=machine.versions(),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         commit=machine.commit(ROOT),
     )
     results.save(found, RESULTS / f"{slug}.json")
-    found = results.load(RESULTS / f"{slug}.json")  # what is shown is what is kept
+    return slug
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write everything; 1 if a ratio was not measured."""
+    slug = record([Path(argument) for argument in arguments]) if arguments else readme_slug()
+    found = results.load(RESULTS / f"{slug}.json")
     for path, text in pages(found, slug).items():
         path.write_text(text, encoding="utf-8")
     plot.draw(found, PLOT)

@@ -62,25 +62,31 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Limits:
-    """Measured limits of one number of threads: bytes a second by working set in bytes, operations a second."""
+    """Measured limits of one number of threads.
 
-    copy: dict[int, float]
-    read: dict[int, float]
-    fill: dict[int, float]
+    Attributes
+    ----------
+    rates
+        Bytes a second of ``copy``, ``read`` and ``fill``, by working set in bytes; the fastest way of each.
+    operations
+        Additions and multiplications a second.
+    """
+
+    rates: dict[str, dict[int, float]]
     operations: float
 
-    def memory_seconds(self, need: Need, working_set: float) -> float:
-        """Time to move an item's bytes.
+    def bandwidth(self, working_set: float) -> float:
+        """The best rate, of any kind, with the measured working set nearest to this one or a larger one.
 
-        As many bytes as are both read and written go at the speed of a copy, what is left at that of reading or
-        filling, each measured with the working set nearest to the kernel's.
+        What a larger one reaches a smaller one can; copies of large blocks go past the caches and may be faster.
         """
-        both = min(need.read, need.written)
-        return (
-            2 * both / _nearest(self.copy, working_set)
-            + (need.read - both) / _nearest(self.read, working_set)
-            + (need.written - both) / _nearest(self.fill, working_set)
-        )
+        sizes = {size for by_size in self.rates.values() for size in by_size}
+        nearest = min(sizes, key=lambda size: abs(math.log(size / working_set)))
+        return max(rate for by_size in self.rates.values() for size, rate in by_size.items() if size >= nearest)
+
+    def memory_seconds(self, need: Need, working_set: float) -> float:
+        """Time to move an item's bytes."""
+        return (need.read + need.written) / self.bandwidth(working_set)
 
     def compute_seconds(self, need: Need) -> float:
         """Time to compute an item at the peak of the multiply-add units."""
@@ -108,20 +114,15 @@ class Standing:
         return max(self.memory, self.compute) / self.measured
 
 
-def _nearest(rates: dict[int, float], working_set: float) -> float:
-    return rates[min(rates, key=lambda size: abs(math.log(size / working_set)))]
-
-
 def limits(results: Results, threads: int) -> Limits | None:
     """The machine's limits as ``bench_limits.py`` measured them; None where it did not run."""
-    rates: dict[str, dict[int, float]] = {"copy": {}, "read": {}, "fill": {}, "torch.mm": {}}
+    rates: dict[str, dict[int, float]] = {}
     for entry in results.entries:
         if entry.family == "limits" and entry.threads == threads:
-            kind = rates[entry.name.split(",")[0]]  # "copy, memcpy" is another way to copy: the faster one counts
+            kind = rates.setdefault(entry.name.split(",")[0], {})  # "copy, memcpy" is another way to copy
             kind[entry.size] = max(kind.get(entry.size, 0), 1 / entry.timing.item_seconds)
-    if not all(rates.values()):
-        return None
-    return Limits(rates["copy"], rates["read"], rates["fill"], max(rates["torch.mm"].values()))
+    products = rates.pop("torch.mm", {})
+    return Limits(rates, max(products.values())) if rates and products else None
 
 
 def standings(results: Results, kernels: Sequence[Kernel]) -> list[Standing]:

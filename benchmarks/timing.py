@@ -14,7 +14,7 @@ SETTLE_SECONDS = 0.004
 SHORT_SECONDS = 0.03
 
 
-def rounds_for(seconds: float, budget: float, least: int = 5, most: int = 40) -> int:
+def rounds_for(seconds: float, budget: float, least: int = 5, most: int = 60) -> int:
     """Rounds of a call that takes ``seconds``, for about ``budget`` seconds of all."""
     return max(least, min(most, int(budget / max(seconds, 1e-9))))
 

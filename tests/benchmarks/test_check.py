@@ -85,6 +85,7 @@ def benchmark_json(ratio: float) -> dict[str, Any]:
     """What pytest-benchmark writes, as far as it is read."""
     timing = {"first_quartile": 1.0, "third_quartile": 1.0, "rounds": 5, "items": 1, "error": 0.0}
     return {
+        "load": 3.4,
         "benchmarks": [
             {
                 "stats": {"median": 1.0, "q1": 1.0, "q3": 1.0, "rounds": 5},
@@ -99,7 +100,7 @@ def benchmark_json(ratio: float) -> dict[str, Any]:
                 },
             }
             for row in made_up.MEASURED
-        ]
+        ],
     }
 
 
@@ -121,4 +122,6 @@ def test_the_command_fails_on_this_machine_and_on_another(
 
     run.write_text(json.dumps(benchmark_json(20.0 * (1 - tolerance) - 0.1)))
     assert check.main([str(run)]) == 1
-    assert "polar-224" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "polar-224" in message
+    assert "the machine was busy (load average 3.4)" in message

@@ -20,8 +20,8 @@ def kernel(need: Need, items: int = 1000) -> Kernel:
 def test_limits_are_rates_of_the_entries() -> None:
     found = roofline.limits(made_up.results(entries=made_up.limits()), threads=2)
     assert found is not None
-    assert found.copy == pytest.approx({1 << 20: 10e9, 1 << 27: 10e9})
-    assert found.fill[1 << 20] == pytest.approx(5e9)
+    assert found.rates["copy"] == pytest.approx({1 << 20: 10e9, 1 << 27: 10e9})
+    assert found.rates["fill"][1 << 20] == pytest.approx(5e9)
     assert found.operations == pytest.approx(100e9)
     assert roofline.limits(made_up.results(entries=made_up.limits()), threads=1) is None
 
@@ -32,25 +32,30 @@ def test_the_faster_way_to_copy_counts() -> None:
     slower = made_up.entry("limits", "bytes", "copy, memcpy", 1 << 27, 1.0, items=1 << 27)
     found = roofline.limits(made_up.results(entries=[*made_up.limits(), faster, slower]), threads=2)
     assert found is not None
-    assert found.copy == pytest.approx({size: 15e9, 1 << 27: 10e9})
+    assert found.rates["copy"] == pytest.approx({size: 15e9, 1 << 27: 10e9})
 
 
-def test_memory_time_is_copy_then_what_is_left() -> None:
-    """100 of 300 bytes are copied (200 moved, 20 ns), 200 only read (20 ns); written, they take 40 ns at 5 GB/s."""
+def test_bytes_take_their_time_at_the_best_rate_of_any_kind() -> None:
     found = roofline.limits(made_up.results(entries=made_up.limits()), threads=2)
     assert found is not None
     assert found.memory_seconds(Need(300, 100, 0), 1e6) == pytest.approx(40e-9)
-    assert found.memory_seconds(Need(100, 300, 0), 1e6) == pytest.approx(60e-9)
     assert found.compute_seconds(Need(0, 0, 500)) == pytest.approx(5e-9)
 
 
-def test_bandwidth_of_the_nearest_working_set() -> None:
-    entries = made_up.limits()
-    entries[0] = made_up.entry("limits", "bytes", "copy", 1 << 20, 1e-6, items=40_000)  # 40 GB/s in the cache
-    found = roofline.limits(made_up.results(entries=entries), threads=2)
+def test_bandwidth_of_the_nearest_working_set_or_a_larger_one() -> None:
+    """40 GB/s in a cache do not count for what is in memory; 20 GB/s in memory count for both."""
+    small, large = 1 << 20, 1 << 27
+    cache = made_up.entry("limits", "bytes", "copy, memcpy", small, small / 40e9, items=small)
+    found = roofline.limits(made_up.results(entries=[*made_up.limits(), cache]), threads=2)
     assert found is not None
-    assert found.memory_seconds(Need(100, 100, 0), 2e6) == pytest.approx(5e-9)
-    assert found.memory_seconds(Need(100, 100, 0), 1e8) == pytest.approx(20e-9)
+    assert found.bandwidth(2e6) == pytest.approx(40e9)
+    assert found.bandwidth(1e8) == pytest.approx(10e9)
+
+    memory = made_up.entry("limits", "bytes", "read", large, large / 20e9, items=large)
+    found = roofline.limits(made_up.results(entries=[*made_up.limits(), memory]), threads=2)
+    assert found is not None
+    assert found.bandwidth(2e6) == pytest.approx(20e9)
+    assert found.bandwidth(1e8) == pytest.approx(20e9)
 
 
 @pytest.mark.parametrize(("operations", "bound", "share"), [(1000, "memory", 0.5), (10_000, "operations", 1.0)])
