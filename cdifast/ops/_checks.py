@@ -135,7 +135,7 @@ def check_out(
     ValueError
         If its shape, device or memory layout is wrong, or it overlaps an input.
     RuntimeError
-        If grad mode is on and ``out`` or an input requires a gradient.
+        If grad mode is on and ``out`` or an input requires a gradient, or under ``torch.func.vmap``.
     """
     if not isinstance(out, Tensor):
         raise TypeError(f"{op}: out must be a torch.Tensor, got {type(out).__name__}")
@@ -158,7 +158,11 @@ def check_out(
     if torch.compiler.is_compiling():
         return
     for tensor in given:
-        if _overlap(out, tensor) and not (tensor is in_place and _same_place(out, tensor)):
+        try:
+            refused = _overlap(out, tensor) and not (tensor is in_place and _same_place(out, tensor))
+        except RuntimeError as error:  # from data_ptr(): torch.func's tensors have no memory of their own
+            raise RuntimeError(f"{op}: out= is not supported under torch.func transforms such as vmap") from error
+        if refused:
             exception = "" if in_place is None else ", unless it is the first input itself"
             raise ValueError(f"{op}: out must not share memory with an input{exception}")
     # Operators of an extension do not count as writes by themselves; uncounted, autograd would not notice that a

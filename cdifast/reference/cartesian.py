@@ -65,8 +65,8 @@ def cartesian_resample(
     radius = torch.where(at_center, 0, torch.sqrt(torch.where(at_center, 1, square)))
     angle = torch.where(at_center, 0, torch.atan2(torch.where(at_center, 0, up), torch.where(at_center, 1, right)))
     step = (r_max - r_min) / (n_radial - 1) if n_radial > 1 else 1.0
-    # Dividing by a zero step, where all rings lie on one another, gives positions that no ring has.
-    y = (radius - r_min) / step if step != 0 else torch.full_like(radius, math.nan)
+    # Where all rings lie on one another, no pixel has a place between them.
+    y = (radius - r_min) / step if step != 0 else torch.full_like(radius, -2)
     x = angle * (n_angular / (2 * math.pi))
     x = torch.where(x < 0, x + n_angular, x)
 

@@ -19,6 +19,16 @@ AlphaSource<C> alpha_source(const AlphaArgument& alpha) {
           f32 ? nullptr : static_cast<const double*>(alpha.device)};
 }
 
+template <typename C>
+BiasSource<C> bias_source(const ChannelBias& bias, int64_t first) {
+  return {static_cast<const C*>(bias.values),
+          bias.channels,
+          bias.inner,
+          divider(bias.channels),
+          divider(bias.inner),
+          first};
+}
+
 bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; }
 
 // Splits a flat array into 16-byte packs and what is left over (all of it where a pointer is not aligned, as in a
@@ -37,7 +47,7 @@ int launch_packed(int64_t count, bool is_aligned, const F& launch) {
 }  // namespace
 
 int log_activation_forward(DType dtype, const void* x, void* y, int64_t count, const AlphaArgument& alpha,
-                           void* stream) {
+                           const ChannelBias& bias, void* stream) {
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* source = static_cast<const T*>(x);
@@ -45,14 +55,14 @@ int log_activation_forward(DType dtype, const void* x, void* y, int64_t count, c
     const auto a = alpha_source<compute_t<T>>(alpha);
     launch_packed<T>(count, aligned(x) && aligned(y), [&](auto vector, int64_t first, int64_t packs, int blocks, int) {
       launch(log_activation_forward_kernel<T, decltype(vector)::value>, blocks, kThreads, stream, source + first,
-             target + first, packs, a);
+             target + first, packs, a, bias_source<compute_t<T>>(bias, first));
     });
   });
   return launch_error();
 }
 
 int log_activation_backward(DType dtype, const void* grad, const void* x, void* grad_x, int64_t count,
-                            const AlphaArgument& alpha, void* stream) {
+                            const AlphaArgument& alpha, const ChannelBias& bias, void* stream) {
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const T* gradient = static_cast<const T*>(grad);
@@ -62,7 +72,8 @@ int log_activation_backward(DType dtype, const void* grad, const void* x, void* 
     launch_packed<T>(count, aligned(grad) && aligned(x) && aligned(grad_x),
                      [&](auto vector, int64_t first, int64_t packs, int blocks, int) {
                        launch(log_activation_backward_kernel<T, decltype(vector)::value>, blocks, kThreads, stream,
-                              gradient + first, source + first, target + first, packs, a);
+                              gradient + first, source + first, target + first, packs, a,
+                              bias_source<compute_t<T>>(bias, first));
                      });
   });
   return launch_error();
@@ -70,7 +81,7 @@ int log_activation_backward(DType dtype, const void* grad, const void* x, void* 
 
 int log_activation_backward_alpha(DType dtype, const void* grad, const void* x, void* grad_x, void* grad_alpha,
                                   DType grad_alpha_dtype, double* workspace, int64_t count, const AlphaArgument& alpha,
-                                  void* stream) {
+                                  const ChannelBias& bias, void* stream) {
   int parts = 0;
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -82,7 +93,7 @@ int log_activation_backward_alpha(DType dtype, const void* grad, const void* x, 
                              [&](auto vector, int64_t first, int64_t packs, int blocks, int blocks_before) {
                                launch(log_activation_backward_alpha_kernel<T, decltype(vector)::value>, blocks,
                                       kThreads, stream, gradient + first, source + first, target + first,
-                                      workspace + blocks_before, packs, a);
+                                      workspace + blocks_before, packs, a, bias_source<compute_t<T>>(bias, first));
                              });
   });
   if (grad_alpha_dtype == DType::f64) {

@@ -9,16 +9,18 @@
 //   - the order in which threads run between two barriers can be changed (Settings): results must not change;
 //   - built with -fsanitize=address,undefined: accesses outside a buffer or a shared array, and misaligned vectors;
 //   - built with -fsanitize=thread and threads.cpp in place of fibers.cpp: data races, as CUDA's memory model has them.
-// What it is not: a GPU. Timing, caches, registers, nvcc's code and CUDA's own arithmetic (log1pf, half conversions)
-// are not emulated, and 32 threads of a warp share no instruction.
+// What it is not: a GPU. Timing, caches, registers, nvcc's code and CUDA's own arithmetic (half conversions, say) are
+// not emulated, and 32 threads of a warp share no instruction.
 #pragma once
 
 #include <atomic>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <numbers>
 #include <source_location>
 #include <stdexcept>
 
@@ -179,4 +181,14 @@ T atomicExch(T* address, T value) {
 template <typename T>
 T atomicCAS(T* address, T compare, T value) {
   return cdifast::emulator::atomic_update(address, [&](T old) { return old == compare ? value : old; });
+}
+
+// Quarter turns are exact, as CUDA's are.
+inline void sincospi(double x, double* sine, double* cosine) {
+  const double quarters = std::nearbyint(2.0 * std::fmod(x, 2.0));
+  const double rest = std::numbers::pi * (std::fmod(x, 2.0) - 0.5 * quarters);
+  const double s = std::sin(rest), c = std::cos(rest);
+  const int quarter = static_cast<int>(quarters) & 3;
+  *sine = quarter == 0 ? s : quarter == 1 ? c : quarter == 2 ? -s : -c;
+  *cosine = quarter == 0 ? c : quarter == 1 ? -s : quarter == 2 ? -c : s;
 }

@@ -20,7 +20,10 @@ TORCH = Path(torch.__file__).parent
 # Few blocks a launch, so that short arrays make kernels stride over the grid; more than the two that
 # csrc/emulator/threads.cpp runs at a time.
 MAX_BLOCKS = 3
-FLAGS = ("-std=c++20", "-g", "-DCDIFAST_EMULATOR")
+# Little workspace, so that a few small maps take several passes (csrc/cuda/workspace.h).
+PASS_BYTES = 16 << 10
+LIMITS = (f"-DCDIFAST_MAX_BLOCKS={MAX_BLOCKS}", f"-DCDIFAST_PASS_BYTES={PASS_BYTES}")
+FLAGS = ("-std=c++20", "-g", "-DCDIFAST_EMULATOR", *LIMITS)
 
 LAUNCHERS = sorted((ROOT / "csrc" / "cuda").glob("*_launch.cu"))
 
@@ -112,7 +115,7 @@ def program(name: str, engine: Engine, *sources: Path | str) -> Path:
     if not _has_sanitizer(engine):
         pytest.skip(f"{_compiler()} has no working {' '.join(engine.flags[1:])} here")
     own = (*sources, Path(__file__).parent / f"{name}_main.cpp")
-    arguments = (*FLAGS, f"-DCDIFAST_MAX_BLOCKS={MAX_BLOCKS}", *engine.flags, "-pthread", *_sources(engine, *own))
+    arguments = (*FLAGS, *engine.flags, "-pthread", *_sources(engine, *own))
     return _build(f"{name}-{engine.name}", arguments)
 
 
@@ -141,7 +144,7 @@ def operator_library(engine: Engine) -> Path:
     cuda = ROOT / "csrc" / "cuda"
     own = (ROOT / "csrc" / "schema.cpp", *sorted(cuda.glob("*_cuda.cpp")), *LAUNCHERS)
     arguments = (
-        *(*FLAGS, f"-DCDIFAST_MAX_BLOCKS={MAX_BLOCKS}", *engine.flags),
+        *(*FLAGS, *engine.flags),
         *("-fPIC", "-shared", "-fvisibility=hidden", "-DTORCH_TARGET_VERSION=0x020a000000000000"),
         *("-isystem", str(TORCH / "include")),
         *_sources(engine, *own, ROOT / "csrc" / "emulator" / "torch_library.cpp"),

@@ -1,10 +1,13 @@
-// Every launcher, dtype, alignment and kind of length of the log activation, for ThreadSanitizer.
+// Every launcher, dtype, alignment and kind of length of the log activation, for ThreadSanitizer; and the channels that its
+// kernels find for positions which no array here reaches.
 #include <cstdint>
 #include <cstdlib>
+#include <cstdio>
 #include <cstring>
+#include <vector>
 
+#include "../../csrc/cuda/log_activation_kernel.cuh"
 #include "../../csrc/cuda/log_activation_launch.h"
-#include "../../csrc/emulator/emulator.h"
 
 namespace {
 
@@ -56,15 +59,46 @@ void run(DType dtype, int64_t count, bool aligned, DType alpha_dtype) {
   const cuda::AlphaArgument number{0.2, nullptr, DType::f64};
   const cuda::AlphaArgument device{0.0, alpha.data(), alpha_dtype};
 
-  cuda::log_activation_forward(dtype, x.data(), out.data(), count, number, nullptr);
-  cuda::log_activation_backward(dtype, grad.data(), x.data(), out.data(), count, number, nullptr);
+  const Buffer channels(3 * sizeof(compute_t<T>), 0);
+  fill<compute_t<T>>(channels, 4);
+  const ChannelBias none{nullptr, 1, count};
+  const ChannelBias bias{channels.data(), 3, 5};
+
+  cuda::log_activation_forward(dtype, x.data(), out.data(), count, number, none, nullptr);
+  cuda::log_activation_backward(dtype, grad.data(), x.data(), out.data(), count, number, bias, nullptr);
   cuda::log_activation_backward_alpha(dtype, grad.data(), x.data(), out.data(), grad_alpha.data(), alpha_dtype,
-                                      reinterpret_cast<double*>(workspace.data()), count, device, nullptr);
+                                      reinterpret_cast<double*>(workspace.data()), count, device, bias, nullptr);
+  cuda::log_activation_forward(dtype, x.data(), x.data(), count, device, bias, nullptr);
+}
+
+void check_channels(int64_t channels, int64_t inner, int64_t position) {
+  std::vector<double> values(static_cast<std::size_t>(channels));
+  for (std::size_t c = 0; c < values.size(); ++c) values[c] = static_cast<double>(c);
+  const cuda::BiasSource<double> source{
+      values.data(), channels, inner, cuda::divider(channels), cuda::divider(inner), position};
+  double found[4];
+  source.get(0, found);
+  for (int64_t v = 0; v < 4; ++v) {
+    if (found[v] == static_cast<double>((position + v) / inner % channels)) continue;
+    std::fprintf(stderr, "element %lld of %lld channels of %lld: channel %g\n", static_cast<long long>(position + v),
+                 static_cast<long long>(channels), static_cast<long long>(inner), found[v]);
+    std::exit(1);
+  }
 }
 
 }  // namespace
 
 int main() {
+  for (const int64_t inner : {1LL, 2LL, 3LL, 4LL, 7LL, 12544LL, 65537LL, (1LL << 31) - 1, 1LL << 31, (1LL << 33) + 5}) {
+    for (const int64_t channels : {1, 2, 3, 64, 1000, 65536}) {
+      for (int64_t bit = 0; bit < 40; ++bit) {
+        for (int64_t off = -6; off <= 6; ++off) {
+          const int64_t position = (int64_t{1} << bit) + off;
+          if (position >= 0) check_channels(channels, inner, position);
+        }
+      }
+    }
+  }
   for (const DType dtype : {DType::f16, DType::bf16, DType::f32, DType::f64}) {
     dispatch_floating(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;

@@ -1,4 +1,5 @@
 // What kernels call of CUDA, each against its definition for every lane. Says what is wrong, if anything.
+#include <cmath>
 #include <cstdio>
 #include <vector>
 
@@ -69,5 +70,12 @@ int main() {
   expect("atomicMax", -1, counters[2], kThreads - 1);
   expect("atomicExch", -1, counters[3], 42);
   expect("atomicCAS, threads in order", -1, counters[4], kThreads);
+  for (int eighth = -40; eighth <= 40; ++eighth) {
+    double sine = 0, cosine = 0;
+    sincospi(eighth / 8.0, &sine, &cosine);
+    const double phi = 3.14159265358979323846 * eighth / 8.0;
+    expect("sincospi", eighth, std::abs(sine - std::sin(phi)) + std::abs(cosine - std::cos(phi)) < 1e-14, 1);
+    if (eighth % 4 == 0) expect("sincospi of a quarter turn", eighth, sine * cosine == 0.0, 1);
+  }
   return failures == 0 ? 0 : 1;
 }

@@ -74,3 +74,11 @@ def test_the_log_activation_is_compiled_for_every_dtype_and_width() -> None:
     names = set(re.findall(r"entry function '(\w+)'", report(launcher)))
     # As packs and one by one: four dtypes, three kernels; the sum of parts for float and double.
     assert len(names) == 4 * 2 * 3 + 2
+
+
+def test_the_resampling_is_compiled_for_every_dtype() -> None:
+    (launcher,) = (path for path in LAUNCHERS if path.name == "resample_launch.cu")
+    names = set(re.findall(r"entry function '(\w+)'", report(launcher)))
+    # Both ways: eight dtypes forward and for the centre, two of the weight, four backward for one image and for
+    # several. The table of directions; the sum of parts.
+    assert len(names) == 2 * (8 + 8 + 2 + 4 * 2) + 2

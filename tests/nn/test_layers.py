@@ -20,6 +20,22 @@ def test_log_activation_layer_learns_alpha() -> None:
     assert "alpha=0.5, learnable=True" in repr(layer)
 
 
+def test_log_activation_layer_takes_the_bias_of_the_convolution_before() -> None:
+    with_bias = torch.nn.Conv2d(1, 4, 3)
+    convolution, layer = torch.nn.Conv2d(1, 4, 3, bias=False), nn.LogActivation(channels=4)
+    assert torch.equal(layer.bias, torch.zeros(4))
+    assert "learnable=False, channels=4" in repr(layer)
+    convolution.load_state_dict({"weight": with_bias.weight})
+    layer.load_state_dict({"bias": with_bias.bias})
+    images = torch.rand(5, 1, 9, 9)
+    found, expected = layer(convolution(images)), ops.log_activation(with_bias(images))
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(layer.bias.grad, with_bias.bias.grad)
+    torch.testing.assert_close(convolution.weight.grad, with_bias.weight.grad)
+
+
 def test_polar_and_correlation_layers_compose_with_channels() -> None:
     images = torch.rand(5, 1, 33, 35)
     mask = torch.rand(33, 35) > 0.1

@@ -113,6 +113,14 @@ def test_refuses_to_write_while_a_gradient_is_recorded(case: Case) -> None:
 
 
 @every_case
+def test_is_refused_under_vmap(case: Case) -> None:
+    first, *rest = case.inputs()
+    out = torch.empty_like(case.operator(first, *rest))
+    with pytest.raises(RuntimeError, match=f"^{case.kernels[0]}: out= is not supported under torch.func transforms"):
+        torch.func.vmap(lambda t: with_out(case)(t, *rest, out=out))(first[None])
+
+
+@every_case
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
 def test_compiled_without_a_graph_break_equals_eager(case: Case, dynamic: bool) -> None:
     torch._dynamo.reset()

@@ -1,0 +1,24 @@
+// Sizes of grids. No torch and no CUDA type.
+#pragma once
+
+#include <cstdint>
+
+namespace cdifast::cuda {
+
+// Enough blocks to fill any card several times over; the kernels stride over the rest, in one dimension, so that no
+// limit of a grid is met. The emulator is built with fewer, so that small maps already make them stride.
+#if !defined(CDIFAST_MAX_BLOCKS)
+#define CDIFAST_MAX_BLOCKS 4096
+#endif
+
+// Of a map: a tile of the product (product.cuh) has 64 rings, whose samples it counts in 32 bits.
+constexpr int64_t kMostAngles = int64_t{1} << 25;
+
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Blocks for that many pieces of work, each block's at a time.
+inline unsigned blocks_for(int64_t pieces) {
+  return static_cast<unsigned>(pieces < CDIFAST_MAX_BLOCKS ? pieces : CDIFAST_MAX_BLOCKS);
+}
+
+}  // namespace cdifast::cuda

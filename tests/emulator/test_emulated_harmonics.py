@@ -1,0 +1,290 @@
+"""The CUDA kernels, launchers and registration of angular harmonics and of pairs of spectra, run by the emulator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from conftest import Configure
+from torch import Tensor
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+# Those of tests/ops/test_contract.py. Half types give float32, of the same, rounded input.
+TOLERANCE = {torch.float32: 2e-6, torch.float64: 1e-13}
+OPS = torch.ops.cdifast_emulator
+
+
+def names(value: Any) -> str:
+    return str(value).removeprefix("torch.")
+
+
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=names)
+every_precision = pytest.mark.parametrize("dtype", list(TOLERANCE), ids=names)
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    assert found.isfinite().all()  # in particular, no element was left as it was allocated
+    scale = float(expected.double().norm())
+    return float((found.double() - expected.double()).norm()) / (scale or 1.0)
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.rand(*shape, dtype=torch.float64).to(dtype)
+
+
+def weights(*shape: int) -> Tensor:
+    """Eighths, exact in every sum; ring 1 wholly masked."""
+    w = torch.randint(0, 9, shape, dtype=torch.float64) / 8
+    w[:, 1] = 0
+    return w
+
+
+def by_fourier_transform(unwrapped: Tensor, weight: Tensor | None, orders: Tensor) -> Tensor:
+    """From the whole transform, in float64: (N, O, R, 2)."""
+    n_angular = unwrapped.shape[2]
+    w = torch.ones_like(unwrapped) if weight is None else weight.expand_as(unwrapped)
+    values = torch.where(w > 0, unwrapped, 0)
+    total = w.sum(-1)
+    safe = torch.where(total > 0, total, 1)
+    mean = (w * values).sum(-1) / safe
+    spectrum = torch.fft.fft(w * (values - mean[..., None]), dim=-1) / safe[..., None]
+    rows = [mean + 0j if n == 0 else spectrum[..., n % n_angular] for n in orders.tolist()]
+    return torch.view_as_real(torch.stack(rows, 1) if rows else spectrum[:, :0].mT.reshape(len(mean), 0, mean.shape[1]))
+
+
+@every_dtype
+@pytest.mark.parametrize("kind", ["none", "shared", "own"])
+@pytest.mark.parametrize("n_angular", [17, 24])
+def test_harmonics_are_those_of_the_fourier_transform(
+    configure: Configure, dtype: torch.dtype, kind: str, n_angular: int
+) -> None:
+    unwrapped = random(2, 5, n_angular, dtype=dtype)
+    weight = None if kind == "none" else weights(1 if kind == "shared" else 2, 5, n_angular)
+    stored = None if weight is None else weight.to(compute_dtype(dtype))
+    spoiled = unwrapped if weight is None else torch.where(weight > 0, unwrapped, math.nan)
+    half = n_angular // 2
+    for orders in (torch.tensor([3]), torch.tensor([0, 1, -1, half, 2, -half, 2]), torch.arange(-half, half + 1)):
+        found = OPS.angular_harmonics(spoiled, stored, orders)
+        expected = by_fourier_transform(unwrapped.double(), weight, orders)
+        assert (found.dtype, found.shape) == (compute_dtype(dtype), (2, len(orders), 5, 2))
+        assert relative_error(found, expected) < TOLERANCE[found.dtype]
+        if weight is not None:
+            assert torch.all(found[:, :, 1] == 0)
+
+
+def test_negative_orders_are_conjugates_and_the_mean_is_real(configure: Configure) -> None:
+    orders = torch.tensor([4, -4, 0])
+    found = OPS.angular_harmonics(random(1, 3, 30, dtype=torch.float32), None, orders)
+    assert torch.equal(found[:, 0, :, 0], found[:, 1, :, 0])
+    assert torch.equal(found[:, 0, :, 1], -found[:, 1, :, 1])
+    assert torch.all(found[:, 2, :, 1] == 0)
+
+
+@every_precision
+def test_tiles_of_any_number_of_rings(configure: Configure, dtype: torch.dtype) -> None:
+    for n_radial, orders in ((64, torch.arange(8)), (70, torch.arange(-17, 18))):
+        unwrapped = random(2, n_radial, 35, dtype=dtype)
+        found = OPS.angular_harmonics(unwrapped, None, orders)
+        assert relative_error(found, by_fourier_transform(unwrapped.double(), None, orders)) < TOLERANCE[dtype]
+
+
+def test_phases_of_many_angles_are_exact(configure: Configure) -> None:
+    """Below and above 2^16 angles, whose products with the order have 32 bits and more; a single wave has one order."""
+    for n_angular in (65_535, 70_001):
+        order = n_angular // 2 - 1
+        phase = torch.arange(n_angular) * order % n_angular
+        wave = torch.cos(phase.double() * (2 * math.pi / n_angular) - 0.3)[None, None]
+        found = OPS.angular_harmonics(wave, None, torch.tensor([order, 1]))[0, :, 0]
+        expected = torch.tensor([[math.cos(0.3) / 2, -math.sin(0.3) / 2], [0, 0]], dtype=torch.float64)
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_bright_rings_with_weak_structure(configure: Configure) -> None:
+    unwrapped = 1e4 + torch.rand(1, 6, 224)
+    orders = torch.tensor([8, 1])
+    found = OPS.angular_harmonics(unwrapped, None, orders)
+    torch.testing.assert_close(
+        found.double(), by_fourier_transform(unwrapped.double(), None, orders), rtol=1e-4, atol=1e-7
+    )
+
+
+@every_precision
+@pytest.mark.parametrize("kind", ["none", "shared", "own"])
+def test_backward_is_the_adjoint(configure: Configure, dtype: torch.dtype, kind: str) -> None:
+    for n_radial, n_angular in ((5, 17), (66, 70)):
+        orders = torch.tensor([0, 3, -3, 1, 0, n_angular // 2, 2, 5, -8, 7])
+        weight = None if kind == "none" else weights(1 if kind == "shared" else 2, n_radial, n_angular)
+        unwrapped = random(2, n_radial, n_angular).requires_grad_()
+        grad = random(2, len(orders), n_radial, 2, dtype=dtype) - 0.5
+        value = by_fourier_transform(unwrapped, weight, orders)
+        (expected,) = torch.autograd.grad(value, unwrapped, grad.double())
+        stored = None if weight is None else weight.to(dtype)
+        found = OPS.angular_harmonics_backward(grad, stored, orders, n_angular)
+        assert (found.dtype, found.shape) == (dtype, unwrapped.shape)
+        assert relative_error(found, expected) < TOLERANCE[dtype]
+        if weight is not None:
+            assert torch.all(found[weight.expand_as(found) == 0] == 0)
+
+
+# --- spectra
+
+
+def pairs_and_lists(n_radial: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs, some twice, some of a ring with itself, and each ring's list of them; the last ring has none."""
+    pairs = torch.tensor([[0, 1], [2, 0], [1, 1], [0, 1], [3, 2], [2, 2]]) % max(n_radial - 1, 1)
+    lists: list[list[int]] = [[] for _ in range(n_radial)]
+    for p, (i, j) in enumerate(pairs.tolist()):
+        lists[i].append(2 * p)
+        lists[j].append(2 * p + 1)
+    first = torch.tensor([0, *(len(entries) for entries in lists)]).cumsum(0)
+    return pairs, first, torch.tensor([entry for entries in lists for entry in entries])
+
+
+def as_complex(x: Tensor) -> Tensor:
+    return torch.view_as_complex(x.double().contiguous())
+
+
+@every_precision
+@pytest.mark.parametrize("n_frequencies", [1, 33, 64])
+def test_pairs_of_spectra_and_their_adjoint(configure: Configure, dtype: torch.dtype, n_frequencies: int) -> None:
+    spectra = random(3, 5, n_frequencies, 2, dtype=dtype) - 0.5
+    pairs, first, entries = pairs_and_lists(5)
+    found = OPS.pair_spectra(spectra, pairs)
+    s = as_complex(spectra)
+    expected = s[:, pairs[:, 0]].conj() * s[:, pairs[:, 1]]
+    assert (found.dtype, found.shape) == (dtype, (3, 6, n_frequencies, 2))
+    assert relative_error(found, torch.view_as_real(expected)) < TOLERANCE[dtype]
+
+    product = random(*found.shape, dtype=dtype) - 0.5
+    g = as_complex(product)
+    out = torch.zeros_like(s)
+    for p, (i, j) in enumerate(pairs.tolist()):
+        out[:, i] += g[:, p].conj() * s[:, j]
+        out[:, j] += g[:, p] * s[:, i]
+    found = OPS.pair_spectra_adjoint(product, spectra, pairs, first, entries)
+    assert relative_error(found, torch.view_as_real(out)) < TOLERANCE[dtype]
+
+
+def test_pairs_of_rings_that_are_not_there_give_nan(configure: Configure) -> None:
+    spectra = random(1, 3, 4, 2, dtype=torch.float32)
+    pairs = torch.tensor([[0, 1], [0, 3], [-1, 2]])
+    found = OPS.pair_spectra(spectra, pairs)
+    assert found[:, 0].isfinite().all()
+    assert found[:, 1:].isnan().all()
+    first, entries = torch.tensor([0, 2, 3, 9]), torch.tensor([0, 2, 1, 5, 7, -1])
+    found = OPS.pair_spectra_adjoint(found, spectra, pairs, first, entries)
+    assert found[:, 0].isnan().all()
+    assert found[:, 1].isfinite().all()
+    assert found[:, 2].isnan().all()
+
+
+# --- what holds for all
+
+
+def results(dtype: torch.dtype) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    unwrapped = torch.rand(2, 66, 18, generator=generator, dtype=torch.float64).to(dtype)
+    weight = torch.rand(1, 66, 18, generator=generator, dtype=torch.float64).to(dtype)
+    orders = torch.tensor([2, 0, -5, 9, 1, 3, 4, 6, 7])
+    harmonics = OPS.angular_harmonics(unwrapped, weight, orders)
+    spectra = harmonics.transpose(1, 2).contiguous()[:, :5]
+    pairs, first, entries = pairs_and_lists(5)
+    product = OPS.pair_spectra(spectra, pairs)
+    return [
+        harmonics,
+        OPS.angular_harmonics(unwrapped, None, orders[:2]),
+        OPS.angular_harmonics_backward(harmonics, weight, orders, 18),
+        product,
+        OPS.pair_spectra_adjoint(product, spectra, pairs, first, entries),
+    ]
+
+
+@every_precision
+def test_bit_for_bit_the_same_in_any_order_of_threads_and_whatever_shared_memory_held(
+    configure: Configure, dtype: torch.dtype
+) -> None:
+    before = results(dtype)
+    for schedule, poison in ((1, 0x00), (3, 0x7F)):
+        configure(schedule, poison)
+        assert all(torch.equal(a, b) for a, b in zip(before, results(dtype), strict=True))
+
+
+def test_nothing_to_do(configure: Configure) -> None:
+    none, one = torch.empty(0, dtype=torch.int64), torch.tensor([1])
+    for shape, orders in (((0, 4, 16), one), ((2, 0, 16), one), ((2, 4, 16), none)):
+        found = OPS.angular_harmonics(torch.empty(shape), None, orders)
+        assert found.shape == (shape[0], len(orders), shape[1], 2)
+        assert OPS.angular_harmonics_backward(found, None, orders, 16).shape == shape
+    assert torch.all(OPS.angular_harmonics_backward(torch.empty(2, 0, 4, 2), None, none, 16) == 0)
+    pairs, first = torch.empty(0, 2, dtype=torch.int64), torch.zeros(5, dtype=torch.int64)
+    product = OPS.pair_spectra(torch.rand(2, 4, 9, 2), pairs)
+    assert product.shape == (2, 0, 9, 2)
+    assert torch.all(OPS.pair_spectra_adjoint(product, torch.rand(2, 4, 9, 2), pairs, first, none) == 0)
+    assert OPS.pair_spectra(torch.empty(0, 4, 9, 2), pairs_and_lists(4)[0]).shape == (0, 6, 9, 2)
+
+
+def test_any_memory_layout(configure: Configure) -> None:
+    orders = torch.tensor([1, 2])
+    unwrapped, weight = random(2, 5, 12, dtype=torch.float32), weights(2, 5, 12).float()
+    expected = OPS.angular_harmonics(unwrapped, weight, orders)
+    found = OPS.angular_harmonics(unwrapped.mT.contiguous().mT, weight.mT.contiguous().mT, orders.repeat(2)[:2])
+    assert torch.equal(found, expected)
+    out = torch.full_like(expected, math.nan)
+    assert OPS.angular_harmonics_out(unwrapped, weight, orders, out) is None
+    assert torch.equal(out, expected)
+
+    # Spectra one number into their memory, where no complex number is aligned.
+    pairs, first, entries = pairs_and_lists(5)
+    spectra = random(2, 5, 7, 2, dtype=torch.float32)
+    product = OPS.pair_spectra(spectra, pairs)
+    adjoint = OPS.pair_spectra_adjoint(product, spectra, pairs, first, entries)
+    moved = [torch.cat((torch.zeros(1), x.flatten()))[1:].view(x.shape) for x in (spectra, product)]
+    assert moved[0].data_ptr() % 8 == 4
+    assert torch.equal(OPS.pair_spectra(moved[0], pairs), product)
+    assert torch.equal(OPS.pair_spectra_adjoint(moved[1], moved[0], pairs, first, entries), adjoint)
+
+
+def test_refuses_what_the_gpu_would_refuse(configure: Configure) -> None:
+    rings, orders = torch.rand(2, 4, 16), torch.tensor([1, 2])
+    spectra, (pairs, first, entries) = torch.rand(2, 4, 9, 2), pairs_and_lists(4)
+    product = torch.rand(2, 6, 9, 2)
+    for call, message in (
+        (
+            lambda: OPS.angular_harmonics(rings[0], None, orders),
+            r"unwrapped must have shape \(N, n_radial, n_angular\)",
+        ),
+        (lambda: OPS.angular_harmonics(rings.int(), None, orders), "unwrapped has dtype Int; expected float16"),
+        (lambda: OPS.angular_harmonics(rings, rings[:, 1:], orders), r"weight must have shape \(1 or N"),
+        (lambda: OPS.angular_harmonics(rings, None, orders.int()), "orders must be int64"),
+        (lambda: OPS.angular_harmonics(rings, None, orders[0]), r"orders must have shape \(O,\)"),
+        (lambda: OPS.angular_harmonics(rings[..., :0], None, orders), r"n_angular must be from 1 to 2\^25, got 0"),
+        (
+            lambda: OPS.angular_harmonics_out(rings, None, orders, torch.empty(2, 2, 4)),
+            r"angular_harmonics_out: out must have shape \(2, 2, 4, 2\)",
+        ),
+        (
+            lambda: OPS.angular_harmonics_backward(torch.rand(2, 3, 4, 2), None, orders, 16),
+            "grad is of 3 orders, but there are 2",
+        ),
+        (
+            lambda: OPS.angular_harmonics_backward(torch.rand(2, 2, 4, 2).half(), None, orders, 16),
+            "grad has dtype Half; expected float32 or float64",
+        ),
+        (lambda: OPS.pair_spectra(spectra[..., 0], pairs), "spectra must have 4 dimensions, the last of size 2"),
+        (lambda: OPS.pair_spectra(spectra, pairs[:, :1]), r"pairs must have shape \(P, 2\)"),
+        (lambda: OPS.pair_spectra(spectra[:, :0], pairs), "there are pairs but no rings"),
+        (
+            lambda: OPS.pair_spectra_adjoint(product[:, 1:], spectra, pairs, first, entries),
+            r"pair_spectra_adjoint: product must have shape \(N, P, F, 2\)",
+        ),
+        (lambda: OPS.pair_spectra_adjoint(product, spectra, pairs, first[1:], entries), r"first must have shape"),
+        (lambda: OPS.pair_spectra_adjoint(product, spectra, pairs, first, entries[1:]), r"entries must have shape"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            call()
