@@ -1,12 +1,16 @@
 """Layers and networks for diffraction images."""
 
+from .angular import AngularCorrelation
 from .correlation import CorrelationMap, scale_triangles
+from .harmonics import AngularHarmonics
 from .log_activation import LogActivation
 from .polar import PolarResample
 from .preact_resnet import PreActResNet, preact_resnet
 from .weights import ModelCard, load_classifier, load_weights, read_card, save_weights
 
 __all__ = [
+    "AngularCorrelation",
+    "AngularHarmonics",
     "CorrelationMap",
     "LogActivation",
     "ModelCard",

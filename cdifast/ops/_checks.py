@@ -45,14 +45,15 @@ def check_size(op: str, name: str, value: Any) -> int:
 
 
 @functools.cache
-def _has_kernel(op: str, key: str) -> bool:
+def has_kernel(op: str, key: str) -> bool:
+    """Whether an operator has a kernel for a dispatch key, "CPU" or "CUDA"."""
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"cdifast::{op}", key))
 
 
 def check_backend(op: str, tensor: Tensor) -> None:
     """Refuse a tensor on a device that this build has no kernel for, and say how to get one."""
     device = tensor.device.type
-    if torch.compiler.is_compiling() or device == "meta" or _has_kernel(op, device.upper()):
+    if torch.compiler.is_compiling() or device == "meta" or has_kernel(op, device.upper()):
         return
     from cdifast import _C
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ._checks import check_backend, check_out, check_size, check_tensor, refuse_forward_mode, result_dtype
 from ._vmap import batch_first
-from .dtypes import FLOATING
+from ._weights import merged_weight, ring_weights
+from .dtypes import FLOATING, compute_dtype
 
 Part = Literal["real", "abs"]
 Normalize = Literal["none", "mean", "pearson"]
@@ -138,7 +139,7 @@ def correlation_map(
         raise ValueError(f"{op}: unwrapped must have shape (..., n_radial, n_angular), got {tuple(unwrapped.shape)}")
     *batch, n_radial, n_angular = unwrapped.shape
     options = check_options(op, n_angular, order, part, normalize, fill, min_weight)
-    weights = _weights(weight, unwrapped)
+    weights = ring_weights(op, weight, unwrapped)
     refuse_forward_mode(op, unwrapped)
     check_backend(op, unwrapped)
 
@@ -155,7 +156,7 @@ def correlation_map(
     if not return_weight:
         return maps
     if weights is None:
-        cells = unwrapped.new_ones((1, n_radial, n_radial), dtype=_compute_dtype(unwrapped))
+        cells = unwrapped.new_ones((1, n_radial, n_radial), dtype=compute_dtype(unwrapped))
     else:
         cells = torch.ops.cdifast.correlation_weight(weights, min_weight)
     if cells.shape[0] != count:
@@ -177,31 +178,6 @@ def check_options(
     if not 0.0 <= min_weight <= 1.0:
         raise ValueError(f"{op}: min_weight must be between 0 and 1, got {min_weight}")
     return order, part == "abs", _NORMALIZE.index(normalize), fill, min_weight
-
-
-def _compute_dtype(unwrapped: Tensor) -> torch.dtype:
-    return torch.promote_types(unwrapped.dtype, torch.float32)
-
-
-def _weights(weight: Tensor | None, unwrapped: Tensor) -> Tensor | None:
-    """The weights as (1 or N, R, K) in the type of the arithmetic."""
-    if weight is None:
-        return None
-    check_tensor("correlation_map", "weight", weight, FLOATING)
-    if weight.requires_grad:
-        raise ValueError("correlation_map: weight is a constant of the map and gets no gradient; pass weight.detach()")
-    # Shapes of equal rank only: comparing others would tie torch.export to one batch size.
-    shared = weight.dim() == 2
-    if weight.shape != (unwrapped.shape[-2:] if shared else unwrapped.shape):
-        raise ValueError(
-            f"correlation_map: weight must have shape {tuple(unwrapped.shape[-2:])} or {tuple(unwrapped.shape)}, "
-            f"got {tuple(weight.shape)}"
-        )
-    weight = weight.to(unwrapped.device, _compute_dtype(unwrapped))
-    # An expanded weight, as polar_resample returns it for a shared mask, is one set of weights and not N.
-    if not shared and all(stride == 0 for stride in weight.stride()[:-2]) and all(n > 0 for n in weight.shape[:-2]):
-        weight, shared = weight[(0,) * (weight.dim() - 2)], True
-    return weight[None] if shared else weight.reshape(math.prod(weight.shape[:-2]), *weight.shape[-2:])
 
 
 # --- shapes and dtypes, for torch.compile and torch.export
@@ -232,7 +208,7 @@ def _(grad: Tensor, unwrapped: Tensor, weight: Tensor | None, *options: Any) -> 
 
 @torch.library.register_fake("cdifast::correlation_weight")
 def _(weight: Tensor, min_weight: float) -> Tensor:
-    return weight.new_empty((weight.shape[0], weight.shape[1], weight.shape[1]), dtype=_compute_dtype(weight))
+    return weight.new_empty((weight.shape[0], weight.shape[1], weight.shape[1]), dtype=compute_dtype(weight))
 
 
 # --- autograd
@@ -290,7 +266,7 @@ def _gradient(
     With ``L`` the lower triangle of the gradient over D and ``U`` the strict upper one,
     ``dY = (L + L') Y`` and ``dZ = (U + U') Z``; both reach I directly and through the rings' means and deviations.
     """
-    dtype = _compute_dtype(unwrapped)
+    dtype = compute_dtype(unwrapped)
     n_angular = unwrapped.shape[2]
     needed = (min_weight - 1e-5) * n_angular  # needed_weight of the same header
     values, grad = unwrapped.to(dtype), grad.to(dtype)
@@ -368,20 +344,12 @@ for _device in ("cpu", "cuda"):
 # --- vmap: the mapped dimension becomes part of the batch
 
 
-def _merged_weight(weight: Tensor | None, dim: int | None, batch: int, count: int) -> Tensor | None:
-    """Weights of one map or each, for ``batch`` times as many maps; one set that serves everything stays one."""
-    if weight is None or (dim is None and weight.shape[0] == 1):
-        return weight
-    weight = batch_first(weight, dim, batch)
-    return weight.expand(batch, count, *weight.shape[2:]).flatten(0, 1)
-
-
 @torch.library.register_vmap("cdifast::correlation_map")
 def _(info: Any, in_dims: tuple[Any, ...], unwrapped: Tensor, weight: Tensor | None, *args: Any) -> tuple[Tensor, int]:
     batch = info.batch_size
     unwrapped = batch_first(unwrapped, in_dims[0], batch)
     count = unwrapped.shape[1]
-    weight = _merged_weight(weight, in_dims[1], batch, count)
+    weight = merged_weight(weight, in_dims[1], batch, count)
     return torch.ops.cdifast.correlation_map(unwrapped.flatten(0, 1), weight, *args).unflatten(0, (batch, count)), 0
 
 
@@ -392,7 +360,7 @@ def _(
     batch = info.batch_size
     grad = batch_first(grad, in_dims[0], batch)
     unwrapped = batch_first(unwrapped, in_dims[1], batch)
-    weight = _merged_weight(weight, in_dims[2], batch, unwrapped.shape[1])
+    weight = merged_weight(weight, in_dims[2], batch, unwrapped.shape[1])
     result = torch.ops.cdifast.correlation_map_backward(grad.flatten(0, 1), unwrapped.flatten(0, 1), weight, *options)
     return result.unflatten(0, (batch, unwrapped.shape[1])), 0
 

@@ -54,7 +54,7 @@ Tensor map(const Tensor& unwrapped, const std::optional<Tensor>& weight, int64_t
 
 void map_out(const Tensor& unwrapped, const std::optional<Tensor>& weight, int64_t order, bool modulus,
              int64_t normalize, double fill, double min_weight, Tensor out) {
-  constexpr const char* op = "correlation_map_out";
+  constexpr const char* op = "correlation_map";
   const DeviceScope scope(unwrapped);
   const UnwrappedInputs inputs(unwrapped, weight, op);
   check_options(order, normalize, inputs.n_angular(), op);
@@ -173,7 +173,7 @@ Tensor polar_map(const Tensor& images, const Tensor& center, const std::optional
 void polar_map_out(const Tensor& images, const Tensor& center, const std::optional<Tensor>& good, int64_t n_angular,
                    double r_min, double r_max, bool nearest, int64_t order, bool modulus, int64_t normalize,
                    double fill, double min_weight, Tensor out) {
-  constexpr const char* op = "polar_correlation_map_out";
+  constexpr const char* op = "polar_correlation_map";
   const DeviceScope scope(images);
   STD_TORCH_CHECK(out.dim() == 3, op, ": out must have shape (N, n_radial, n_radial), got ", out.dim(), " dimensions");
   const int64_t n_radial = out.size(1);

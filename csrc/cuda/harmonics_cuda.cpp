@@ -54,7 +54,7 @@ Tensor harmonics(const Tensor& unwrapped, const std::optional<Tensor>& weight, c
 }
 
 void harmonics_out(const Tensor& unwrapped, const std::optional<Tensor>& weight, const Tensor& orders_, Tensor out) {
-  constexpr const char* op = "angular_harmonics_out";
+  constexpr const char* op = "angular_harmonics";
   const DeviceScope scope(unwrapped);
   const UnwrappedInputs inputs(unwrapped, weight, op);
   const Tensor orders = checked_orders(orders_, unwrapped, "unwrapped", op);

@@ -86,7 +86,13 @@ class Turns {
   double inverse_;
 };
 
-// An order as the tiles want it: |n| modulo K, and the sign that the sine of exp(-2 pi i n k / K) gets.
+template <typename C>
+__device__ __forceinline__ C not_a_number() {
+  return static_cast<C>(__builtin_nanf(""));
+}
+
+// An order as the tiles want it: |n|, and the sign that the sine of exp(-2 pi i n k / K) gets. The host cannot see the
+// orders without waiting for the GPU: one that is not between -K / 2 and K / 2 has a sign of 0, and gives NaN.
 struct alignas(8) Order {
   uint32_t turns;
   int sine_sign;
@@ -96,8 +102,9 @@ __global__ void orders_kernel(const int64_t* __restrict__ orders, int64_t n_orde
                               Order* __restrict__ reduced) {
   const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t o = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; o < n_orders; o += stride) {
-    const int64_t rest = orders[o] % n_angular;
-    reduced[o] = {static_cast<uint32_t>(rest < 0 ? -rest : rest), orders[o] < 0 ? 1 : -1};
+    const int64_t n = orders[o];
+    const bool valid = n >= -(n_angular / 2) && n <= n_angular / 2;
+    reduced[o] = {valid ? static_cast<uint32_t>(n < 0 ? -n : n) : 0u, !valid ? 0 : n < 0 ? 1 : -1};
   }
 }
 
@@ -164,8 +171,10 @@ __launch_bounds__(kTileThreads, Tile<compute_t<T>>::kBlocks - kColumns / 4) __gl
         const int part = tile_column(c) % 2;
         if (ring >= maps.n_radial || o >= n_orders) continue;
         const C zeroth = part == 0 ? mean.high + mean.low : C(0);
-        const bool is_mean = tile_orders[tile_column(c) / 2].turns == 0;
-        out[((n * n_orders + o) * maps.n_radial + ring) * 2 + part] = is_mean ? zeroth : sum[r][c] * inverse;
+        const Order order = tile_orders[tile_column(c) / 2];
+        C value = order.turns == 0 ? zeroth : sum[r][c] * inverse;
+        if (order.sine_sign == 0) value = not_a_number<C>();
+        out[((n * n_orders + o) * maps.n_radial + ring) * 2 + part] = value;
       }
     }
   }
@@ -203,6 +212,7 @@ __launch_bounds__(kTileThreads, Tile<C>::kBlocks) __global__
     const auto harmonic = [&](int column, int inner) {
       if (inner >= parts || k0 + column >= n_angular) return C(0);
       const Order order = orders[inner >> 1];
+      if (order.sine_sign == 0) return not_a_number<C>();
       const Complex<C> turn = turns.at(order.turns, static_cast<uint32_t>(k0 + column));
       return (inner & 1) == 0 ? turn.real : static_cast<C>(order.sine_sign) * turn.imaginary;
     };
@@ -272,11 +282,6 @@ __device__ __forceinline__ RingPair ring_pair(const int64_t* pairs, int64_t p, i
   const int64_t i = pairs[2 * p];
   const int64_t j = pairs[2 * p + 1];
   return {i, j, i >= 0 && i < n_radial && j >= 0 && j < n_radial};
-}
-
-template <typename C>
-__device__ __forceinline__ C not_a_number() {
-  return static_cast<C>(__builtin_nanf(""));
 }
 
 // out[n, p, f] = conj(S_i) S_j. A complex number a thread, so that rows of an odd number of frequencies need no other

@@ -380,7 +380,7 @@ def test_writes_into_a_given_tensor(configure: Configure) -> None:
         (torch.empty(2, 5, 4, dtype=torch.float16), r"out must have shape \(2, 5, 5\)"),
         (torch.empty(2, 5, 5, dtype=torch.float16).mT, "out must be contiguous"),
     ):
-        with pytest.raises(RuntimeError, match=f"correlation_map_out: {message}"):
+        with pytest.raises(RuntimeError, match=f"correlation_map: {message}"):
             OPS.correlation_map_out(unwrapped, *options, wrong)
 
 

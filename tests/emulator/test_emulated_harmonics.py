@@ -94,6 +94,13 @@ def test_tiles_of_any_number_of_rings(configure: Configure, dtype: torch.dtype) 
         assert relative_error(found, by_fourier_transform(unwrapped.double(), None, orders)) < TOLERANCE[dtype]
 
 
+def test_orders_that_are_not_there_give_nan(configure: Configure) -> None:
+    orders = torch.tensor([1, 9, -9, 8])
+    found = OPS.angular_harmonics(random(1, 3, 17), None, orders)
+    assert torch.equal(found.isnan().all(-1).all(-1)[0], torch.tensor([False, True, True, False]))
+    assert OPS.angular_harmonics_backward(found.nan_to_num(), None, orders, 17).isnan().all()
+
+
 def test_phases_of_many_angles_are_exact(configure: Configure) -> None:
     """Below and above 2^16 angles, whose products with the order have 32 bits and more; a single wave has one order."""
     for n_angular in (65_535, 70_001):
@@ -266,7 +273,7 @@ def test_refuses_what_the_gpu_would_refuse(configure: Configure) -> None:
         (lambda: OPS.angular_harmonics(rings[..., :0], None, orders), r"n_angular must be from 1 to 2\^25, got 0"),
         (
             lambda: OPS.angular_harmonics_out(rings, None, orders, torch.empty(2, 2, 4)),
-            r"angular_harmonics_out: out must have shape \(2, 2, 4, 2\)",
+            r"angular_harmonics: out must have shape \(2, 2, 4, 2\)",
         ),
         (
             lambda: OPS.angular_harmonics_backward(torch.rand(2, 3, 4, 2), None, orders, 16),

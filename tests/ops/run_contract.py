@@ -22,7 +22,8 @@ for case in CASES:
         ours = tuple(t.requires_grad_() for t in (first.to(dtype), *rest))
         theirs = tuple(t.detach().clone().requires_grad_() for t in (first.to(dtype).double(), *rest))
         pairs = [(case.operator(*ours), case.reference(*theirs))]
-        cotangent = torch.rand(pairs[0][1].shape, dtype=torch.float64).to(dtype)
+        result = pairs[0][1]
+        cotangent = torch.rand_like(result).to(result.dtype if dtype == torch.float64 else pairs[0][0].dtype)
         found = torch.autograd.grad(pairs[0][0], ours, cotangent)
         expected = torch.autograd.grad(pairs[0][1], theirs, cotangent.double())
         for f, e in [*pairs, *zip(found, expected, strict=True)]:

@@ -25,7 +25,20 @@ def as_dtype(case: Case, dtype: torch.dtype) -> tuple[Tensor, ...]:
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    return float((found.to(wide) - expected.to(wide)).norm() / expected.to(wide).norm())
+
+
+def total(out: Tensor) -> Tensor:
+    """A real number to differentiate, of real and complex results."""
+    return (torch.view_as_real(out) if out.is_complex() else out).sum()
+
+
+def of_result(dtype: torch.dtype, result: Tensor) -> torch.dtype:
+    """The dtype that a result is to have: the input's where it is floating; complex ones have no half types."""
+    if result.is_complex():
+        return torch.complex128 if dtype == torch.float64 else torch.complex64
+    return dtype if dtype.is_floating_point else torch.float32
 
 
 def tracked(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -44,7 +57,7 @@ def test_matches_the_float64_reference_in_every_dtype(case: Case) -> None:
         inputs = as_dtype(case, dtype)
         expected = case.reference(inputs[0].double(), *inputs[1:])
         found = case.operator(*inputs)
-        assert found.dtype == (dtype if dtype.is_floating_point else torch.float32)
+        assert found.dtype == of_result(dtype, expected)
         assert relative_error(found, expected) < TOLERANCE.get(dtype, 2e-6), dtype
 
 
@@ -86,7 +99,7 @@ def test_compiled_without_a_graph_break_equals_eager(case: Case, dynamic: bool) 
     ours, theirs = tracked(case.inputs()), tracked(case.inputs())
     found, expected = compiled(*ours), case.operator(*theirs).sin()
     assert torch.equal(found, expected)
-    for f, e in zip(torch.autograd.grad(found.sum(), ours), torch.autograd.grad(expected.sum(), theirs), strict=True):
+    for f, e in zip(torch.autograd.grad(total(found), ours), torch.autograd.grad(total(expected), theirs), strict=True):
         torch.testing.assert_close(f, e, rtol=1e-12, atol=1e-14)
 
 
@@ -95,7 +108,7 @@ def test_autocast_computes_in_float32(case: Case) -> None:
     inputs = as_dtype(case, torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = case.operator(*inputs)
-    assert found.dtype == torch.float32
+    assert found.dtype == of_result(torch.float32, found)
     assert torch.equal(found, case.operator(inputs[0].float(), *inputs[1:]))
 
 
@@ -106,7 +119,7 @@ def test_a_backward_pass_inside_autocast_stays_in_float32(case: Case) -> None:
     for enabled in (False, True):
         inputs = (first.float().requires_grad_(), *rest)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            case.operator(*inputs).sum().backward()
+            total(case.operator(*inputs)).backward()
         gradients.append(inputs[0].grad)
     assert torch.equal(gradients[0], gradients[1])
 
@@ -190,7 +203,7 @@ def test_empty_batch_forward_and_backward(case: Case) -> None:
     others = [t[:0] if t.dim() and t.shape[0] == first.shape[0] else t for t in rest]
     out = case.operator(empty, *others)
     assert out.shape[0] == 0
-    out.sum().backward()
+    total(out).backward()
     assert empty.grad is not None
     assert empty.grad.shape == empty.shape
 
@@ -239,7 +252,7 @@ def test_result_does_not_depend_on_the_number_of_threads(case: Case) -> None:
             torch.set_num_threads(threads)
             tensors = tuple(t.clone().requires_grad_() for t in big)
             out = case.operator(*tensors)
-            results.append([out, *torch.autograd.grad(out.sin().sum(), tensors)])
+            results.append([out, *torch.autograd.grad(total(out.sin()), tensors)])
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:

@@ -1,0 +1,306 @@
+// The Fourier transform of kLanes rings at once, one a lane: the transform itself never mixes lanes, so that every
+// operation is one on whole vectors and no K is awkward. See fft_plan.h for the algorithm and the order of results.
+//
+// Only for the files that are compiled once per instruction set.
+#pragma once
+
+#include "fft_plan.h"
+#include "lanes.h"
+
+namespace cdifast::cpu::CDIFAST_ISA {
+namespace {
+
+template <typename C>
+struct Point {
+  Vector<C> re, im;
+};
+
+template <typename C>
+CDIFAST_HOST Point<C> operator+(const Point<C>& a, const Point<C>& b) {
+  return {a.re + b.re, a.im + b.im};
+}
+
+template <typename C>
+CDIFAST_HOST Point<C> operator-(const Point<C>& a, const Point<C>& b) {
+  return {a.re - b.re, a.im - b.im};
+}
+
+template <typename C>
+CDIFAST_HOST Point<C> times(const Point<C>& a, C re, C im) {
+  return {a.re * re - a.im * im, a.re * im + a.im * re};
+}
+
+template <typename C>
+CDIFAST_HOST Point<C> times_minus_i(const Point<C>& a) {
+  return {a.im, -a.re};
+}
+
+// Complex numbers with their real and imaginary parts two vectors apart. Swapping the two pointers turns the forward
+// transform into the inverse one.
+template <typename C>
+struct Points {
+  Vector<C>* re;
+  Vector<C>* im;
+
+  CDIFAST_HOST Point<C> load(int64_t i) const { return {re[2 * i], im[2 * i]}; }
+  CDIFAST_HOST void store(int64_t i, const Point<C>& value) const {
+    re[2 * i] = value.re;
+    im[2 * i] = value.im;
+  }
+};
+
+template <typename C>
+CDIFAST_HOST void butterfly2(Point<C>* x) {
+  const Point<C> sum = x[0] + x[1];
+  x[1] = x[0] - x[1];
+  x[0] = sum;
+}
+
+template <typename C>
+CDIFAST_HOST void butterfly4(Point<C>* x) {
+  const Point<C> a = x[0] + x[2];
+  const Point<C> b = x[0] - x[2];
+  const Point<C> c = x[1] + x[3];
+  const Point<C> d = times_minus_i(x[1] - x[3]);
+  x[0] = a + c;
+  x[1] = b + d;
+  x[2] = a - c;
+  x[3] = b - d;
+}
+
+// An odd radix from sums and differences of the points t and radix - t.
+template <int64_t radix, typename C>
+CDIFAST_HOST void butterfly_odd(Point<C>* x, const C* __restrict roots) {
+  constexpr int64_t half = (radix - 1) / 2;
+  Point<C> sum[half], difference[half];
+  const Point<C> first = x[0];
+#pragma GCC unroll 8
+  for (int64_t u = 0; u < half; ++u) {
+    sum[u] = x[u + 1] + x[radix - 1 - u];
+    difference[u] = times_minus_i(x[u + 1] - x[radix - 1 - u]);
+    x[0] = x[0] + sum[u];
+  }
+#pragma GCC unroll 8
+  for (int64_t t = 1; t <= half; ++t) {
+    Point<C> even = first;
+    Point<C> odd = {Vector<C>{}, Vector<C>{}};
+#pragma GCC unroll 8
+    for (int64_t u = 0; u < half; ++u) {
+      const int64_t turn = (t * (u + 1)) % radix;
+      const C cosine = roots[turn];
+      const C sine = roots[radix + turn];
+      even = {even.re + sum[u].re * cosine, even.im + sum[u].im * cosine};
+      odd = {odd.re + difference[u].re * sine, odd.im + difference[u].im * sine};
+    }
+    x[t] = even + odd;
+    x[radix - t] = even - odd;
+  }
+}
+
+template <typename C>
+void butterfly_any(Point<C>* x, int64_t radix, const C* __restrict roots) {
+  const int64_t half = (radix - 1) / 2;
+  Point<C> sum[(kLargestRadix - 1) / 2], difference[(kLargestRadix - 1) / 2];
+  const Point<C> first = x[0];
+  for (int64_t u = 0; u < half; ++u) {
+    sum[u] = x[u + 1] + x[radix - 1 - u];
+    difference[u] = times_minus_i(x[u + 1] - x[radix - 1 - u]);
+    x[0] = x[0] + sum[u];
+  }
+  for (int64_t t = 1; t <= half; ++t) {
+    Point<C> even = first;
+    Point<C> odd = {Vector<C>{}, Vector<C>{}};
+    int64_t turn = 0;
+    for (int64_t u = 0; u < half; ++u) {
+      turn += t;
+      turn -= turn >= radix ? radix : 0;
+      const C cosine = roots[turn];
+      const C sine = roots[radix + turn];
+      even = {even.re + sum[u].re * cosine, even.im + sum[u].im * cosine};
+      odd = {odd.re + difference[u].re * sine, odd.im + difference[u].im * sine};
+    }
+    x[t] = even + odd;
+    x[radix - t] = even - odd;
+  }
+}
+
+// One pass of a known radix over `length` points.
+template <int64_t radix, typename C>
+void run_pass(const FftPass<C>& pass, int64_t length, Points<C> points) {
+  const int64_t step = pass.block / radix;
+  const C* __restrict roots = pass.roots;
+  for (int64_t q = 0; q < step; ++q) {
+    const C* __restrict twiddle = pass.twiddle + 2 * (radix - 1) * q;
+    for (int64_t first = q; first < length; first += pass.block) {
+      Point<C> x[radix];
+#pragma GCC unroll 8
+      for (int64_t t = 0; t < radix; ++t) x[t] = points.load(first + t * step);
+      if constexpr (radix == 2) {
+        butterfly2(x);
+      } else if constexpr (radix == 4) {
+        butterfly4(x);
+      } else {
+        butterfly_odd<radix>(x, roots);
+      }
+      points.store(first, x[0]);
+      if (q == 0) {
+#pragma GCC unroll 8
+        for (int64_t t = 1; t < radix; ++t) points.store(first + t * step, x[t]);
+      } else {
+#pragma GCC unroll 8
+        for (int64_t t = 1; t < radix; ++t) {
+          points.store(first + t * step, times(x[t], twiddle[2 * t - 2], twiddle[2 * t - 1]));
+        }
+      }
+    }
+  }
+}
+
+template <typename C>
+void run_any_pass(const FftPass<C>& pass, int64_t length, Points<C> points) {
+  const int64_t step = pass.block / pass.radix;
+  Point<C> x[kLargestRadix];
+  for (int64_t q = 0; q < step; ++q) {
+    const C* __restrict twiddle = pass.twiddle + 2 * (pass.radix - 1) * q;
+    for (int64_t first = q; first < length; first += pass.block) {
+      for (int64_t t = 0; t < pass.radix; ++t) x[t] = points.load(first + t * step);
+      butterfly_any(x, pass.radix, pass.roots);
+      points.store(first, x[0]);
+      for (int64_t t = 1; t < pass.radix; ++t) {
+        points.store(first + t * step, times(x[t], twiddle[2 * t - 2], twiddle[2 * t - 1]));
+      }
+    }
+  }
+}
+
+template <typename C>
+void run_passes(const FftPlan<C>& plan, Points<C> points) {
+  for (int64_t p = 0; p < plan.passes; ++p) {
+    const FftPass<C>& pass = plan.pass[p];
+    switch (pass.radix) {
+      case 2:
+        run_pass<2>(pass, plan.length, points);
+        break;
+      case 3:
+        run_pass<3>(pass, plan.length, points);
+        break;
+      case 4:
+        run_pass<4>(pass, plan.length, points);
+        break;
+      case 5:
+        run_pass<5>(pass, plan.length, points);
+        break;
+      case 7:
+        run_pass<7>(pass, plan.length, points);
+        break;
+      default:
+        run_any_pass(pass, plan.length, points);
+    }
+  }
+}
+
+// sum_m x_m exp(-2 pi i k m / N) = c_k sum_m (x_m c_m) conj(c_{k-m}) with the chirp c_n = exp(-pi i n^2 / N): a
+// convolution, which is a product between two transforms of the inner length.
+template <typename C>
+void run_bluestein(const FftPlan<C>& plan, Points<C> points, Vector<C>* workspace) {
+  const FftPlan<C>& inner = *plan.inner;
+  const Points<C> a{workspace, workspace + 1};
+  const Points<C> b{workspace + 2 * inner.length, workspace + 2 * inner.length + 1};
+  for (int64_t n = 0; n < plan.length; ++n) {
+    a.store(n, times(points.load(n), plan.chirp[2 * n], plan.chirp[2 * n + 1]));
+  }
+  for (int64_t n = plan.length; n < inner.length; ++n) a.store(n, {Vector<C>{}, Vector<C>{}});
+  run_passes(inner, a);
+  for (int64_t f = 0; f < inner.length; ++f) {
+    b.store(f, times(a.load(inner.position[f]), plan.response[2 * f], plan.response[2 * f + 1]));
+  }
+  run_passes(inner, Points<C>{b.im, b.re});
+  for (int64_t k = 0; k < plan.length; ++k) {
+    points.store(k, times(b.load(inner.position[k]), plan.chirp[2 * k], plan.chirp[2 * k + 1]));
+  }
+}
+
+template <typename C>
+void complex_transform(const FftPlan<C>& plan, Points<C> points, Vector<C>* workspace) {
+  if (plan.inner == nullptr) {
+    run_passes(plan, points);
+  } else {
+    run_bluestein(plan, points, workspace);
+  }
+}
+
+// Where sample n of a ring belongs before forward_transform, in vectors.
+template <typename C>
+CDIFAST_HOST int64_t sample_place(const RealFftPlan<C>& plan, int64_t n) {
+  return plan.halved ? n : 2 * n;
+}
+
+// The transform of the real samples in `buffer`; visit(k, value) gets frequency k = 0 .. K/2, times `scale`. `buffer`
+// holds plan.workspace() vectors, of which the samples take the places above, and those between them are 0.
+template <typename C, typename Visit>
+CDIFAST_HOST void forward_transform(const RealFftPlan<C>& plan, Vector<C>* buffer, C scale, const Visit& visit) {
+  const int64_t length = plan.complex.length;
+  const Points<C> z{buffer, buffer + 1};
+  complex_transform(plan.complex, z, buffer + 2 * length);
+  const int64_t* position = plan.complex.position;
+  if (!plan.halved) {
+    for (int64_t k = 0; k < plan.bins; ++k) visit(k, times(z.load(position[k]), scale, C{0}));
+    return;
+  }
+  // Z = E + i O of the even and the odd samples: E and O are Z's Hermitian parts.
+  const Vector<C> zero{};
+  const Point<C> z0 = z.load(0);
+  visit(0, Point<C>{(z0.re + z0.im) * scale, zero});
+  visit(length, Point<C>{(z0.re - z0.im) * scale, zero});
+  const C half_scale = scale * C(0.5);
+  for (int64_t k = 1; 2 * k < length; ++k) {
+    const Point<C> low = z.load(position[k]);
+    const Point<C> high = z.load(position[length - k]);
+    const Point<C> a = {(low.re + high.re) * half_scale, (low.im - high.im) * half_scale};
+    const Point<C> b = {(low.re - high.re) * half_scale, (low.im + high.im) * half_scale};
+    const Point<C> turned = times(b, plan.half_twiddle[2 * k], -plan.half_twiddle[2 * k + 1]);
+    visit(k, Point<C>{a.re + turned.im, a.im - turned.re});
+    visit(length - k, Point<C>{a.re - turned.im, -a.im - turned.re});
+  }
+  if (length % 2 == 0) {
+    const Point<C> middle = z.load(position[length / 2]);
+    visit(length / 2, Point<C>{middle.re * scale, middle.im * -scale});
+  }
+}
+
+// The unnormalised inverse, sum_f X_f exp(2 pi i f n / K), of the frequencies that spectrum(k) gives for
+// k = 0 .. K/2 (each asked for once). Sample n is left in buffer[plan.sample[n]].
+template <typename C, typename Spectrum>
+CDIFAST_HOST void inverse_transform(const RealFftPlan<C>& plan, Vector<C>* buffer, const Spectrum& spectrum) {
+  const int64_t length = plan.complex.length;
+  const Points<C> z{buffer, buffer + 1};
+  if (plan.halved) {
+    const Point<C> first = spectrum(0);
+    const Point<C> last = spectrum(length);
+    z.store(0, Point<C>{first.re + last.re, first.re - last.re});
+    for (int64_t k = 1; 2 * k < length; ++k) {
+      const Point<C> low = spectrum(k);
+      const Point<C> high = spectrum(length - k);
+      const Point<C> a = {low.re + high.re, low.im - high.im};
+      const Point<C> b = {low.re - high.re, low.im + high.im};
+      const Point<C> turned = times(b, plan.half_twiddle[2 * k], plan.half_twiddle[2 * k + 1]);
+      z.store(k, Point<C>{a.re - turned.im, a.im + turned.re});
+      z.store(length - k, Point<C>{a.re + turned.im, turned.re - a.im});
+    }
+    if (length % 2 == 0) {
+      const Point<C> middle = spectrum(length / 2);
+      z.store(length / 2, Point<C>{middle.re + middle.re, -(middle.im + middle.im)});
+    }
+  } else {
+    z.store(0, Point<C>{spectrum(0).re, Vector<C>{}});
+    for (int64_t k = 1; k < plan.bins; ++k) {
+      const Point<C> value = spectrum(k);
+      z.store(k, value);
+      z.store(length - k, Point<C>{value.re, -value.im});
+    }
+  }
+  complex_transform(plan.complex, Points<C>{buffer + 1, buffer}, buffer + 2 * length);
+}
+
+}  // namespace
+}  // namespace cdifast::cpu::CDIFAST_ISA
