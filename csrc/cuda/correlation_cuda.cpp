@@ -88,7 +88,8 @@ Tensor cell_weight(const Tensor& weight_, double min_weight) {
   const DType dtype = floating_dtype(weight_, op, "weight") == DType::f64 ? DType::f64 : DType::f32;
   const Tensor weight = torch::stable::contiguous(torch::stable::to(weight_, compute_type(dtype)));
   const MapShape shape{weight.size(0), weight.size(1), weight.size(2)};
-  STD_TORCH_CHECK(shape.n_angular <= kMostAngles, op, ": n_angular must be at most 2^25 on CUDA, got ", shape.n_angular);
+  STD_TORCH_CHECK(shape.n_angular <= kMostAngles, op, ": n_angular must be at most 2^25 on CUDA, got ",
+                  shape.n_angular);
   Tensor out = torch::stable::new_empty(weight, {shape.count, shape.n_radial, shape.n_radial});
   const Tensor workspace = workspace_like(out, correlation_weight_workspace(dtype, shape));
   check_launch(correlation_weight(dtype, shape, weight.const_data_ptr(), min_weight, out.mutable_data_ptr(),

@@ -24,7 +24,8 @@ Tensor checked_orders(const Tensor& orders, const Tensor& like, const char* like
 }
 
 void check_angles(int64_t n_angular, const char* op) {
-  STD_TORCH_CHECK(n_angular >= 1 && n_angular <= kMostAngles, op, ": n_angular must be from 1 to 2^25, got ", n_angular);
+  STD_TORCH_CHECK(n_angular >= 1 && n_angular <= kMostAngles, op, ": n_angular must be from 1 to 2^25, got ",
+                  n_angular);
 }
 
 HarmonicsShape shape_of(const UnwrappedInputs& inputs, const Tensor& orders, const char* op) {
