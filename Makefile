@@ -9,11 +9,16 @@ VENV   ?= .venv
 # takes what was tested, and no other. On Linux, pip's default is the CUDA build, several GB with its libraries; with
 # PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU builds, pip takes the CPU build of the same release.
 TORCH  ?= torch==2.13.0
+# GPUs that the kernels are compiled for here: from 8.0 on, newer ones than 9.0 when they are first used. `pip install`
+# compiles for each of 7.5 to 12.0, which takes minutes; tests/emulator/test_ptxas.py compiles for all of them too.
+ARCHITECTURES ?= 80-real;90
 OUT    ?= quickstart
 
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 BUILD_TOOLS := "scikit-build-core>=0.11" "pybind11>=3.0" "cmake>=3.24" ninja
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+	-C "cmake.define.CDIFAST_CUDA_ARCHITECTURES=$(ARCHITECTURES)"
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc -type f)
 
 .DEFAULT_GOAL := help
@@ -31,7 +36,7 @@ $(VENV)/pip.stamp:
 
 # The editable install: Python files are used in place; compiled ones are rebuilt when csrc/ changes.
 $(VENV)/install.stamp: $(VENV)/pip.stamp $(SOURCES)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[dev]"
+	$(INSTALL) -e ".[dev]"
 	@touch $@
 
 install: $(VENV)/install.stamp ## build and install into .venv, in place, with everything that development needs
@@ -64,7 +69,7 @@ WARM_HEAP := MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=1717986918
 BENCH := $(RUN) -m pytest --benchmark-only --benchmark-disable-gc --benchmark-quiet --disable-warnings --quiet
 
 $(VENV)/bench.stamp: $(VENV)/install.stamp
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-build-isolation -e ".[bench]"
+	$(INSTALL) -e ".[bench]"
 	@touch $@
 
 bench: $(VENV)/bench.stamp ## time the operators beside their peers, write tables, plot and roofline page (8 minutes)
