@@ -1,38 +1,96 @@
-"""Merged correlation map of 112 x 224: ours, the reference, and a batched product with one DFT bin."""
+"""Merged correlation map of zero lag and order 8: forward, masked, backward."""
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
 from cdifast import ops, reference
 
-BATCH = 64
+from .call import Call, EntryTimer, RowTimer, backward, exact_result
+from .inputs import FEW, SHAPES, SIZES, good_pixels, unwrapped
+from .peers import correlation as peers
 
 
-@pytest.fixture(scope="module")
-def unwrapped() -> torch.Tensor:
-    return torch.rand(BATCH, 112, 224, generator=torch.Generator().manual_seed(0))
+@functools.lru_cache(maxsize=2)
+def weight(size: int) -> Tensor:
+    """Validity weights of images with 1 % bad pixels, one map for all."""
+    return ops.polar_resample(torch.zeros(1, size, size), *SHAPES[size], mask=good_pixels(size), return_weight=True)[1][
+        0
+    ].contiguous()
 
 
-def products(unwrapped: torch.Tensor) -> torch.Tensor:
-    """What one would write by hand: bmm for the zero lag, two matrix products for the order-8 bin."""
-    n_angular = unwrapped.shape[-1]
-    phase = 2 * math.pi * 8 / n_angular * torch.arange(n_angular)
-    harmonic = unwrapped @ torch.stack([phase.cos(), phase.sin()], dim=1) / n_angular
-    zero_lag = torch.bmm(unwrapped, unwrapped.mT) / n_angular
-    return zero_lag.tril() + torch.bmm(harmonic, harmonic.mT).triu(1)
+def ours(maps: Tensor, weight: Tensor | None = None) -> Call:
+    out = torch.empty(*maps.shape[:-1], maps.shape[-2])
+    return Call(lambda: ops.correlation_map(maps, weight=weight, out=out), len(maps))
 
 
-@pytest.mark.benchmark(group="correlation map of 112x224, 64 float32 maps")
-@pytest.mark.parametrize("name", ["ours", "reference", "bmm"])
-def test_forward(name: str, unwrapped: torch.Tensor, timed: Callable[..., None]) -> None:
-    calls = {
-        "ours": lambda: ops.correlation_map(unwrapped),
-        "reference": lambda: reference.correlation_map(unwrapped)[0],
-        "bmm": lambda: products(unwrapped),
-    }
-    timed(calls[name], reference.correlation_map(unwrapped.double())[0], BATCH)
+def ours_backward(maps: Tensor) -> Call:
+    return backward(ops.correlation_map, maps)
+
+
+def by_reference(maps: Tensor, weight: Tensor | None = None) -> Call:
+    maps = maps[: 4 * FEW]
+    return Call(lambda: reference.correlation_map(maps, weight=weight)[0], len(maps))
+
+
+def reference_backward(maps: Tensor) -> Call:
+    return backward(lambda x: reference.correlation_map(x)[0], maps[: 4 * FEW])
+
+
+@exact_result
+def exact(size: int, weighted: bool = False) -> Tensor:
+    maps = unwrapped(size)[:FEW].double()
+    return reference.correlation_map(maps, weight=weight(size).double() if weighted else None)[0]
+
+
+@exact_result
+def exact_gradient(size: int) -> Tensor:
+    return reference_backward(unwrapped(size)[:FEW].double()).run()
+
+
+FORWARD: dict[str, Callable[..., Call]] = {
+    "ours, out=": ours,
+    "bmm + DFT bin": peers.bmm_dft_bin,
+    "bmm + rfft": peers.bmm_rfft,
+    "NumPy matmul + rfft": peers.numpy_rfft,
+    "reference": by_reference,
+}
+WEIGHTED: dict[str, Callable[..., Call]] = {
+    "ours, out=": ours,
+    "bmm + DFT bin": peers.bmm_weighted,
+    "reference": by_reference,
+}
+BACKWARD: dict[str, Callable[..., Call]] = {
+    "ours": ours_backward,
+    "bmm + DFT bin": peers.bmm_backward,
+    "reference": reference_backward,
+}
+
+
+@pytest.mark.parametrize("name", FORWARD)
+@pytest.mark.parametrize("size", SIZES)
+def test_forward(name: str, size: int, entry: EntryTimer) -> None:
+    entry("forward", name, lambda: FORWARD[name](unwrapped(size)), exact(size), size=size)
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("size", SIZES)
+def test_weighted(name: str, size: int, entry: EntryTimer) -> None:
+    entry("masked", name, lambda: WEIGHTED[name](unwrapped(size), weight(size)), exact(size, weighted=True), size=size)
+
+
+@pytest.mark.parametrize("name", BACKWARD)
+@pytest.mark.parametrize("size", SIZES)
+def test_backward(name: str, size: int, entry: EntryTimer) -> None:
+    entry("backward", name, lambda: BACKWARD[name](unwrapped(size)), exact_gradient(size), size=size)
+
+
+@pytest.mark.ratio
+def test_row(compare: RowTimer) -> None:
+    maps = unwrapped(224)
+    compare("correlation", lambda: ours(maps), {"bmm + DFT bin": lambda: peers.bmm_dft_bin(maps)}, exact(224))

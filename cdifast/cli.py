@@ -380,15 +380,19 @@ def quickstart(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    gpu: Annotated[bool, typer.Option("--gpu", help="Check and time every operator on the GPU.")] = False,
+) -> None:
     """Say what was built, what runs here, and whether it gives right results; exit status 1 if not.
 
-    Example: `cdifast doctor`
+    Example: `cdifast doctor --gpu`
     """
-    from cdifast.doctor import examine
+    from cdifast.doctor import examine, examine_device
 
     marks = {True: "[ok] ", False: "[WRONG] ", None: ""}
     checks = examine()
+    if gpu:
+        checks += examine_device(_device("cuda"))
     _table({check.name: marks[check.good] + check.found for check in checks})
     if any(check.good is False for check in checks):
         raise typer.Exit(1)

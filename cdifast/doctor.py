@@ -51,6 +51,33 @@ def examine() -> list[Check]:
     return checks
 
 
+def examine_device(name: str) -> list[Check]:
+    """Run every operator on a device, forward and backward, against its reference, and time it beside a copy.
+
+    Parameters
+    ----------
+    name : str
+        As :class:`torch.device` takes it.
+
+    Returns
+    -------
+    list of Check
+        One for the device's copy, one an operator.
+    """
+    from cdifast.device_check import check_operators, copy_bandwidth
+
+    device = torch.device(name)
+    copy = copy_bandwidth(device)
+    checks = [Check(f"{device}: copy", f"{copy / 1e9:.0f} GB/s")]
+    for found in check_operators(device):
+        text = (
+            f"relative error {found.error:.1e}, of the gradient {found.gradient_error:.1e}; {found.seconds * 1e3:.3g} "
+            f"ms, {found.bandwidth / 1e9:.0f} GB/s ({found.bandwidth / copy:.0%} of a copy)"
+        )
+        checks.append(Check(f"{device}: {found.name}", text, found.good))
+    return checks
+
+
 def _override() -> str:
     asked = os.environ.get("CDIFAST_CPU_CAPABILITY")
     return f" (CDIFAST_CPU_CAPABILITY={asked})" if asked else ""

@@ -1,7 +1,9 @@
 """Layers and networks for diffraction images."""
 
 from .angular import AngularCorrelation
+from .cartesian import CartesianResample
 from .correlation import CorrelationMap, scale_triangles
+from .fused import PolarCorrelationMap
 from .harmonics import AngularHarmonics
 from .log_activation import LogActivation
 from .polar import PolarResample
@@ -11,9 +13,11 @@ from .weights import ModelCard, load_classifier, load_weights, read_card, save_w
 __all__ = [
     "AngularCorrelation",
     "AngularHarmonics",
+    "CartesianResample",
     "CorrelationMap",
     "LogActivation",
     "ModelCard",
+    "PolarCorrelationMap",
     "PolarResample",
     "PreActResNet",
     "load_classifier",

@@ -120,12 +120,12 @@ def program(name: str, engine: Engine, *sources: Path | str) -> Path:
 
 
 def run(path: Path, *arguments: str | int, preload: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs a program with sanitizers in it. A hang fails the test."""
+    """Runs a program with sanitizers in it. A hang fails the test; the largest takes over a minute on one core."""
     # ThreadSanitizer keeps its records at fixed addresses, which a kernel that randomises many bits may have taken.
     fixed = [setarch, "-R"] if (setarch := shutil.which("setarch")) else []
     command = [*fixed, "env", f"LD_PRELOAD={preload}", str(path), *map(str, arguments)]
     environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
 
 
 def address_sanitizer_runtime() -> str:

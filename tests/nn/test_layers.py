@@ -92,3 +92,19 @@ def test_large_maps_in_half_precision_scale_like_those_in_float32(scaling: str) 
     found = nn.scale_triangles(maps, scaling)  # type: ignore[arg-type]
     assert found.dtype == torch.float16
     torch.testing.assert_close(found, nn.scale_triangles(maps.float(), scaling).half())  # type: ignore[arg-type]
+
+
+def test_the_way_back_and_the_fused_map_as_layers() -> None:
+    images = torch.rand(2, 1, 41, 43)
+    unwrapped = nn.PolarResample(12, 32)(images)
+    back = nn.CartesianResample(41, 43, fill=-1.0)(unwrapped)
+    assert torch.equal(back, ops.cartesian_resample(unwrapped, 41, 43, fill=-1.0))
+    mask = torch.rand(41, 43) > 0.1
+    layer = nn.PolarCorrelationMap(12, 32, mask=mask, order=4, normalize="mean", scaling="log")
+    assert "mask" in layer.state_dict()
+    expected = nn.scale_triangles(
+        ops.polar_correlation_map(images, 12, 32, mask=mask, order=4, normalize="mean"), "log"
+    )
+    assert torch.equal(layer(images), expected)
+    with pytest.raises(TypeError, match=r"unknown options \['ordre'\]"):
+        nn.PolarCorrelationMap(12, 32, ordre=4)

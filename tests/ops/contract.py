@@ -32,7 +32,7 @@ class Case:
     twice: bool = True  # has a second derivative in every input
     batched: bool = True  # takes any number of leading batch dimensions
     scale: float = 1.0  # factor for inputs of integer dtype
-    cuda: bool = False  # has a CUDA kernel
+    cuda: bool = True  # has a CUDA kernel
     kernels: tuple[str, ...] = field(default=())  # dispatcher names
 
 
@@ -142,6 +142,66 @@ def _fused(good: Tensor | None, *options: Any) -> Callable[[tuple[Tensor, ...]],
     return calls
 
 
+_ORDERS = [0, 2, -3, 8]
+_PAIRS = torch.tensor([[0, 1], [5, 2], [3, 3], [1, 0]])
+
+
+def _harmonics(weight: Tensor | None) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]:
+    def calls(inputs: tuple[Tensor, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+        w = None if weight is None else weight[None]
+        x, orders = inputs[0], torch.tensor(_ORDERS)
+        grad = torch.ones(3, len(_ORDERS), 6, 2, dtype=x.dtype).requires_grad_(x.requires_grad)
+        return [
+            (_C.angular_harmonics.default, (x, w, orders)),
+            (_C.angular_harmonics_out.default, (x.detach(), w, orders, torch.empty_like(grad.detach()))),
+            (_C.angular_harmonics_backward.default, (grad, w, orders, 16)),
+        ]
+
+    return calls
+
+
+def _angular(weight: Tensor | None) -> Callable[[tuple[Tensor, ...]], list[tuple[Any, tuple[Any, ...]]]]:
+    def calls(inputs: tuple[Tensor, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+        w = None if weight is None else weight[None]
+        x = inputs[0]
+        grad = torch.ones(3, len(_PAIRS), 16, dtype=x.dtype).requires_grad_(x.requires_grad)
+        return [
+            (_C.angular_correlation.default, (x, w, _PAIRS, -1.0, 0.05)),
+            (_C.angular_correlation_out.default, (x.detach(), w, _PAIRS, -1.0, 0.05, torch.empty_like(grad.detach()))),
+            (_C.angular_correlation_backward.default, (grad, x, w, _PAIRS, 0.05)),
+        ]
+
+    return calls
+
+
+def _parts(values: Tensor) -> Tensor:
+    return torch.stack([values.real, values.imag], dim=-1)
+
+
+def _harmonics_case(name: str, weight: Tensor | None) -> Case:
+    return Case(
+        name,
+        lambda x: _parts(ops.angular_harmonics(x, _ORDERS, weight=weight)),
+        lambda x: _parts(reference.angular_harmonics(x, _ORDERS, weight=weight)),
+        lambda: (_seeded(3, 6, 16),),
+        _harmonics(weight),
+        dtypes=(torch.float32, torch.float64),  # the half types give complex64
+        kernels=("angular_harmonics", "angular_harmonics_out", "angular_harmonics_backward"),
+    )
+
+
+def _angular_case(name: str, weight: Tensor | None) -> Case:
+    return Case(
+        name,
+        lambda x: ops.angular_correlation(x, pairs=_PAIRS, weight=weight, fill=-1.0),
+        lambda x: reference.angular_correlation(x, _PAIRS, weight=weight, fill=-1.0)[0],
+        lambda: (_seeded(3, 6, 16),),
+        _angular(weight),
+        out=lambda x, out: ops.angular_correlation(x, pairs=_PAIRS, weight=weight, fill=-1.0, out=out),
+        kernels=("angular_correlation", "angular_correlation_out", "angular_correlation_backward"),
+    )
+
+
 def _correlation_case(name: str, *, weight: Tensor | None, options: tuple[Any, ...], **keywords: Any) -> Case:
     return Case(
         name,
@@ -181,7 +241,6 @@ CASES = [
         lambda: (_signed(),),
         _activation,
         out=lambda x, *, out: ops.log_activation(x, out=out),
-        cuda=True,
         kernels=_ACTIVATION_KERNELS,
     ),
     Case(
@@ -191,7 +250,6 @@ CASES = [
         lambda: (_signed(), _ALPHA.clone()),
         _activation,
         out=lambda x, alpha, *, out: ops.log_activation(x, alpha, out=out),
-        cuda=True,
         kernels=_ACTIVATION_KERNELS,
     ),
     Case(
@@ -202,7 +260,6 @@ CASES = [
         _activation,
         out=lambda x, bias, *, out: ops.log_activation(x, bias=bias, out=out),
         batched=False,
-        cuda=True,
         kernels=_ACTIVATION_KERNELS,
     ),
     Case(
@@ -213,7 +270,6 @@ CASES = [
         _activation,
         out=lambda x, alpha, bias, *, out: ops.log_activation(x, alpha, bias=bias, out=out),
         batched=False,
-        cuda=True,
         kernels=_ACTIVATION_KERNELS,
     ),
     Case(
@@ -324,4 +380,8 @@ CASES = [
         order=2,
         normalize="pearson",
     ),
+    _harmonics_case("angular_harmonics", None),
+    _harmonics_case("angular_harmonics-weighted", _WEIGHT),
+    _angular_case("angular_correlation", None),
+    _angular_case("angular_correlation-weighted", _WEIGHT),
 ]

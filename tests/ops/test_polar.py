@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
+from skimage.transform import warp_polar
 from torch import Tensor
 
 from cdifast import ops
@@ -38,6 +39,15 @@ def test_equals_scipy_map_coordinates_inside_the_image(
     inside = weight.numpy() == 1
     assert inside.mean() > (0.99 if center is None else 0.5)
     np.testing.assert_allclose(found.numpy()[inside], expected[inside], rtol=0, atol=1e-12)
+
+
+def test_equals_skimage_warp_polar() -> None:
+    """Its angles run clockwise and its radii from 0 on without the last: a grid of ours has the same samples."""
+    image = np.random.default_rng(3).normal(size=(61, 61))
+    expected = warp_polar(image, center=(30, 30), radius=28, output_shape=(90, 28), order=1).T
+    found = ops.polar_resample(torch.from_numpy(image), 28, 90, center=(30.0, 30.0), r_max=27.0)
+    clockwise = found.flip(1).roll(1, dims=1)
+    np.testing.assert_allclose(clockwise.numpy(), expected, rtol=0, atol=1e-10)
 
 
 def test_angle_runs_counter_clockwise_from_the_right_as_displayed() -> None:

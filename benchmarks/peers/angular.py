@@ -1,0 +1,32 @@
+"""The full angular correlation, all lags, by FFT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.call import Call, peer_module
+
+
+def scipy_fft(unwrapped: Tensor, first: Tensor, second: Tensor) -> Call:
+    """SciPy in float32: rfft of the rings, products of the pairs ``(first, second)``, irfft of each pair.
+
+    SciPy's workers are as many as the fixture sets (:mod:`benchmarks.threads`).
+    """
+    fft = peer_module("scipy.fft", "scipy")
+    array = unwrapped.numpy()
+    n_angular = array.shape[-1]
+    one, two = first.numpy(), second.numpy()
+    products = np.empty((*array.shape[:-2], len(one), n_angular // 2 + 1), np.complex64)
+    factor = np.empty_like(products)
+
+    def run() -> Any:
+        spectrum = fft.rfft(array, axis=-1)
+        np.take(spectrum.conj(), one, axis=-2, out=products, mode="clip")  # "raise" copies once more
+        np.take(spectrum / n_angular, two, axis=-2, out=factor, mode="clip")
+        np.multiply(products, factor, out=products)
+        return fft.irfft(products, n=n_angular, axis=-1, overwrite_x=True)
+
+    return Call(run, len(unwrapped))
