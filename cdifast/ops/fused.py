@@ -134,7 +134,7 @@ def polar_correlation_map(
     of it: where samples are only partly valid, the gradient of ``center`` leaves out how it moves them.
 
     Workspace on the CPU: a thread's unwrapped map, twice, and one map; with a mask or centre for each image also its
-    sampling plan.
+    sampling plan. On a GPU: 32 MiB for as many images as fit, or what a single larger one takes.
 
     References
     ----------
