@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from benchmarks.call import Call, peer_module
@@ -30,3 +31,11 @@ def scipy_fft(unwrapped: Tensor, first: Tensor, second: Tensor) -> Call:
         return fft.irfft(products, n=n_angular, axis=-1, overwrite_x=True)
 
     return Call(run, len(unwrapped))
+
+
+def torch_fft(unwrapped: Tensor) -> Tensor:
+    """All pairs i <= j in differentiable torch operators, for autograd."""
+    n_angular = unwrapped.shape[-1]
+    first, second = torch.triu_indices(unwrapped.shape[-2], unwrapped.shape[-2])
+    spectrum = torch.fft.rfft(unwrapped)
+    return torch.fft.irfft(spectrum[..., first, :].conj() * spectrum[..., second, :], n=n_angular) / n_angular
