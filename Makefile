@@ -22,7 +22,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-build-
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-gpu test-compat lint format bench bench-check clean
+.PHONY: help install quickstart test test-gpu test-compat lint format bench bench-check bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,9 @@ bench: $(VENV)/bench.stamp ## time the operators beside their peers, write table
 bench-check: $(VENV)/bench.stamp ## fail if a ratio of speeds fell below the committed one (3 minutes)
 	$(WARM_HEAP) $(BENCH) -m ratio --benchmark-json=build/bench-check.json benchmarks
 	$(RUN) -m benchmarks.check build/bench-check.json
+
+bench-gpu: install ## time the operators beside torch's on a GPU, write tables (1 minute; torch with CUDA, triton)
+	$(RUN) -m benchmarks.gpu
 
 clean: ## remove what was built
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache

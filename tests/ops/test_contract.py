@@ -280,26 +280,3 @@ def test_a_cuda_tensor_without_a_cuda_kernel_is_refused(case: Case) -> None:
     else:
         with pytest.raises(RuntimeError, match=rf"^{case.kernels[0]}: got a tensor on cuda.*CUDA.*\.cpu\(\)"):
             check_backend(case.kernels[0], cuda)
-
-
-@pytest.mark.gpu
-@every_case
-def test_cuda_equals_the_float64_reference(case: Case) -> None:
-    if not case.cuda:
-        pytest.skip("no CUDA kernel yet")
-    for dtype in case.dtypes:
-        inputs = as_dtype(case, dtype)
-        expected = case.reference(inputs[0].double(), *inputs[1:])
-        found = case.operator(*(t.cuda() for t in inputs))
-        assert relative_error(found.cpu(), expected) < TOLERANCE.get(dtype, 2e-6), dtype
-        if "learnable" in case.name:  # alpha too comes in every dtype, on either device
-            for alpha in (inputs[1].to(dtype), inputs[1].to(dtype).cuda()):
-                found = case.operator(inputs[0].cuda(), alpha, *(t.cuda() for t in inputs[2:]))
-                assert relative_error(found.cpu(), expected) < 2 * TOLERANCE[dtype], (dtype, alpha.device)
-    ours, theirs = tuple(t.cuda().requires_grad_() for t in case.inputs()), tracked(case.inputs())
-    out = case.operator(*ours)
-    cotangent = torch.rand_like(out)
-    found = torch.autograd.grad(out, ours, cotangent)
-    expected = torch.autograd.grad(case.reference(*theirs), theirs, cotangent.cpu())
-    for f, e in zip(found, expected, strict=True):
-        assert relative_error(f.cpu(), e) < 1e-12

@@ -1,0 +1,459 @@
+"""``python -m benchmarks.gpu``: ours beside torch's own on a GPU, with each one's share of the card's limit.
+
+Times are those of the GPU's own clock (``triton.testing.do_bench``, which empties the L2 cache before each call), in
+batches that fill any card. Writes ``benchmarks/results/<card>.json`` and ``.md``; ``--render FILE.json`` makes the page
+again from what is committed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import json
+import math
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import cdifast
+from cdifast import ops, reference
+
+from . import kernels, machine, tables
+from .call import Call, backward, forward_backward, relative_error
+from .inputs import DTYPES, FEW, FUSED_SHAPE, ORDERS, SHAPES, centers, frames, good_pixels
+from .peers import activation, angular, cartesian, correlation, fused, harmonics, polar
+from .peers.geometry import Polar
+from .roofline import Need
+
+RESULTS = Path(__file__).resolve().parent / "results"
+DEVICE = "cuda"
+OURS = "ours"
+BATCH = {224: 2048, 512: 256, 1024: 64}
+PAIR_MAPS = 64  # maps whose functions of all pairs of rings are made in one call, 0.4 GB
+CHANNELS = (64, 64, 112, 112)
+WARM_UP_MS, MEASURE_MS = 20, 60
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is timed: ours first, then the peers; float64 results to compare the first items with; bytes and operations.
+
+    Attributes
+    ----------
+    calls
+        Name to builder of the call, on tensors that are on the GPU.
+    exact
+        Makes the float64 result on the CPU; None where there is nothing to compare with.
+    need
+        Of one item.
+    """
+
+    title: str
+    calls: dict[str, Callable[[], Call]]
+    exact: Callable[[], Tensor] | None
+    need: Need | None
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One call: seconds of it (median and quartiles), items, relative error against float64; what it needs an item."""
+
+    work: str
+    name: str
+    items: int
+    median: float
+    first_quartile: float
+    third_quartile: float
+    error: float | None
+    bytes: float | None
+    operations: float | None
+
+
+def _activations() -> Iterator[Work]:
+    for dtype in (torch.float32, torch.float16):
+        name = str(dtype).removeprefix("torch.")
+        x = (3 * torch.randn(CHANNELS)).to(dtype)
+        bias = torch.randn(CHANNELS[1], dtype=dtype)
+        out = torch.empty_like(x)
+        few = x.flatten()[:60_000].cpu().double()
+        size = x.element_size()
+        forward = Need(size, size, kernels.ACTIVATION_OPERATIONS)
+        training = forward + Need(2 * size, size, kernels.DERIVATIVE_OPERATIONS)
+        yield Work(
+            f"log activation, forward, {name}",
+            {
+                OURS: lambda x=x, out=out: Call(lambda: ops.log_activation(x, out=out), x.numel()),
+                "copy": lambda x=x: activation.copy(x),
+                "torch.compile": lambda x=x: activation.compiled(x),
+                "eager": lambda x=x: activation.eager(x),
+            },
+            lambda few=few: reference.log_activation(few),
+            forward,
+        )
+        yield Work(
+            f"log activation with bias, forward, {name}",
+            {
+                OURS: lambda x=x, out=out, bias=bias: Call(
+                    lambda: ops.log_activation(x, bias=bias, out=out), x.numel()
+                ),
+                "eager": lambda x=x, bias=bias: Call(lambda: activation.sign_log1p(x + bias[:, None, None]), x.numel()),
+            },
+            None,
+            forward,
+        )
+        yield Work(
+            f"log activation, forward + backward, {name}",
+            {
+                OURS: lambda x=x: forward_backward(ops.log_activation, x),
+                "torch.compile": lambda x=x: activation.compiled_training(x),
+                "eager": lambda x=x: activation.eager_training(x),
+            },
+            None,
+            training,
+        )
+
+
+def _resampling() -> Iterator[Work]:
+    for size in BATCH:
+        grid = Polar(size, *SHAPES[size])
+        shape = f"{size}x{size} to {grid.n_radial}x{grid.n_angular}"
+        for dtype in DTYPES:
+            images = _frames(size, dtype)
+            few = images[:FEW].cpu().double()
+            out = torch.empty(len(images), grid.n_radial, grid.n_angular)
+            yield Work(
+                f"polar {shape}, {dtype}",
+                {
+                    OURS: lambda images=images, out=out, grid=grid: Call(
+                        lambda: ops.polar_resample(images, grid.n_radial, grid.n_angular, out=out), len(images)
+                    ),
+                    "grid_sample": lambda images=images, grid=grid: polar.grid_sample(images, grid),
+                },
+                lambda few=few, grid=grid: reference.polar_resample(few, grid.n_radial, grid.n_angular)[0],
+                kernels.polar_need(grid, images.element_size()),
+            )
+        images = _frames(size, "float32")
+        yield Work(
+            f"polar {shape}, backward",
+            {
+                OURS: lambda images=images, grid=grid: backward(
+                    lambda x: ops.polar_resample(x, grid.n_radial, grid.n_angular), images
+                ),
+                "grid_sample": lambda images=images, grid=grid: polar.grid_sample_backward(images, grid),
+            },
+            lambda images=images, grid=grid: backward(
+                lambda x: reference.polar_resample(x, grid.n_radial, grid.n_angular)[0],
+                images[:FEW].cpu().double(),
+            ).run(),
+            kernels.polar_backward_need(grid),
+        )
+    grid = Polar(224, *SHAPES[224])
+    images = _frames(224, "float32")
+    with torch.device("cpu"):
+        own = centers(224, 256).repeat(-(-len(images) // 256), 1)[: len(images)].cuda()
+        mask = good_pixels(224).cuda()
+    yield Work(
+        "polar 224x224 to 112x224, a centre for each image",
+        {
+            OURS: lambda: Call(lambda: ops.polar_resample(images, *SHAPES[224], center=own), len(images)),
+            "grid_sample": lambda: polar.grid_sample(images, grid, own),
+        },
+        None,  # at the border grid_sample mixes in zeros, where ours takes the pixels that there are
+        kernels.polar_need(grid, 4),
+    )
+    yield Work(
+        "polar 224x224 to 112x224, masked",
+        {OURS: lambda: Call(lambda: ops.polar_resample(images, *SHAPES[224], mask=mask), len(images))},
+        lambda: reference.polar_resample(images[:FEW].cpu().double(), *SHAPES[224], mask=mask.cpu())[0],
+        kernels.polar_need(grid, 4),
+    )
+    maps = _maps(224)
+    yield Work(
+        "cartesian 112x224 to 224x224",
+        {
+            OURS: lambda: Call(lambda: ops.cartesian_resample(maps, 224, 224), len(maps)),
+            "grid_sample": lambda: cartesian.grid_sample(maps, grid),
+        },
+        None,
+        kernels.cartesian_need(grid),
+    )
+    yield Work(
+        "cartesian 112x224 to 224x224, backward",
+        {
+            OURS: lambda: backward(lambda x: ops.cartesian_resample(x, 224, 224), maps),
+            "grid_sample": lambda: cartesian.grid_sample_backward(maps, grid),
+        },
+        None,
+        kernels.cartesian_need(grid),
+    )
+
+
+def _correlations() -> Iterator[Work]:
+    for size in (224, 512):
+        maps = _maps(size)
+        radii, angles = SHAPES[size]
+        few = maps[:FEW].cpu().double()
+        out = torch.empty(len(maps), radii, radii)
+        need = kernels.correlation_need(radii, angles)
+        yield Work(
+            f"correlation map {radii}x{angles}",
+            {
+                OURS: lambda maps=maps, out=out: Call(lambda: ops.correlation_map(maps, out=out), len(maps)),
+                "bmm + DFT bin": lambda maps=maps: correlation.bmm_dft_bin(maps),
+                "bmm + rfft": lambda maps=maps: correlation.bmm_rfft(maps),
+            },
+            lambda few=few: reference.correlation_map(few)[0],
+            need,
+        )
+        yield Work(
+            f"correlation map {radii}x{angles}, backward",
+            {
+                OURS: lambda maps=maps: backward(ops.correlation_map, maps),
+                "bmm + DFT bin": lambda maps=maps: correlation.bmm_backward(maps),
+            },
+            lambda few=few: backward(lambda x: reference.correlation_map(x)[0], few).run(),
+            Need(need.read + need.written, need.read, 2 * need.operations),
+        )
+    maps = _maps(224)
+    weight = (torch.rand(*SHAPES[224]) > 0.1).float()
+    yield Work(
+        "correlation map 112x224, weighted",
+        {
+            OURS: lambda: Call(lambda: ops.correlation_map(maps, weight=weight), len(maps)),
+            "bmm + DFT bin": lambda: correlation.bmm_weighted(maps, weight),
+        },
+        lambda: reference.correlation_map(maps[:FEW].cpu().double(), weight=weight.cpu())[0],
+        kernels.correlation_need(*SHAPES[224]),
+    )
+    few = maps[:FEW].cpu().double()
+    yield Work(
+        f"angular harmonics 112x224, {len(ORDERS)} orders",
+        {
+            OURS: lambda: Call(lambda: ops.angular_harmonics(maps, ORDERS), len(maps)),
+            "rfft, picked": lambda: harmonics.rfft_pick(maps, ORDERS),
+            "matrix product": lambda: harmonics.matrix_product(maps, ORDERS),
+        },
+        lambda: reference.angular_harmonics(few, ORDERS),
+        kernels.harmonics_need(*SHAPES[224], len(ORDERS)),
+    )
+    yield Work(
+        f"angular harmonics 112x224, {len(ORDERS)} orders, backward",
+        {
+            OURS: lambda: backward(lambda x: torch.view_as_real(ops.angular_harmonics(x, ORDERS)), maps),
+            "matrix product": lambda: harmonics.matrix_backward(maps, ORDERS),
+        },
+        None,
+        kernels.harmonics_need(*SHAPES[224], len(ORDERS)),
+    )
+    pair_maps = maps[:PAIR_MAPS]
+    yield Work(
+        "angular correlation 112x224, all lags and pairs",
+        {
+            OURS: lambda: Call(lambda: ops.angular_correlation(pair_maps), len(pair_maps)),
+            "torch.fft": lambda: Call(lambda: angular.torch_fft(pair_maps), len(pair_maps)),
+        },
+        lambda: angular.torch_fft(few.cuda()).cpu(),
+        kernels.angular_need(*SHAPES[224]),
+    )
+
+
+def _fused() -> Iterator[Work]:
+    radii, angles = FUSED_SHAPE
+    for size, dtype in ((224, "float32"), (512, "uint16"), (1024, "uint16")):
+        images = _frames(size, dtype)
+        grid = Polar(size, radii, angles)
+        out = torch.empty(len(images), radii, radii)
+        yield Work(
+            f"fused {size}x{size} {dtype} to {radii}x{radii} maps",
+            {
+                OURS: lambda images=images, out=out: Call(
+                    lambda: ops.polar_correlation_map(images, radii, angles, out=out), len(images)
+                ),
+                "ours in two": lambda images=images, out=out: Call(
+                    lambda: ops.correlation_map(ops.polar_resample(images, radii, angles), out=out), len(images)
+                ),
+                "grid_sample + bmm + DFT bin": lambda images=images, grid=grid: fused.grid_sample_bmm(images, grid),
+            },
+            lambda images=images: reference.polar_correlation_map(images[:FEW].cpu().double(), radii, angles)[0],
+            kernels.fused_need(grid, images.element_size()),
+        )
+    images = _frames(224, "float32")
+    grid = Polar(224, radii, angles)
+    yield Work(
+        f"fused 224x224 float32 to {radii}x{radii} maps, backward",
+        {
+            OURS: lambda: backward(lambda x: ops.polar_correlation_map(x, radii, angles), images),
+            "grid_sample + bmm + DFT bin": lambda: fused.grid_sample_bmm_backward(images, grid),
+        },
+        None,
+        None,
+    )
+
+
+def _limits() -> Iterator[Work]:
+    source = torch.randn(1 << 28)
+    yield Work("copy of 1 GiB, float32", {"copy": lambda: activation.copy(source)}, None, Need(4, 4, 0))
+    side = 8192
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    yield Work(
+        f"product of {side}x{side} matrices, float32 without TF32",
+        {"torch.mm": lambda: Call(lambda: a @ b, side**3, tolerance=None)},
+        None,
+        Need(0, 0, 2),
+    )
+
+
+def _frames(size: int, dtype: str) -> Tensor:
+    with torch.device("cpu"):
+        some = frames(size, dtype, 4)
+    return some.cuda().repeat(BATCH[size] // 4, 1, 1)
+
+
+def _maps(size: int) -> Tensor:
+    return ops.polar_resample(_frames(size, "float32"), *SHAPES[size])
+
+
+def measure() -> list[Timed]:
+    """Time everything on the current GPU; what fails is printed and left out."""
+    from triton.testing import do_bench
+
+    found = []
+    torch.manual_seed(0)
+    with torch.device(DEVICE):
+        for family in (_limits, _activations, _resampling, _correlations, _fused):
+            for work in family():
+                with torch.device("cpu"):
+                    exact = None if work.exact is None else work.exact()
+                for name, build in work.calls.items():
+                    try:
+                        call = build()
+                        error = relative_error(_on_cpu(call), exact)
+                        times = do_bench(call.run, warmup=WARM_UP_MS, rep=MEASURE_MS, return_mode="all")
+                    except Exception as failure:  # a peer's failure is no reason to lose the others
+                        print(f"{work.title}, {name}: {failure}", file=sys.stderr)
+                        continue
+                    first, median, third = (1e-3 * t for t in statistics.quantiles(times, n=4, method="inclusive"))
+                    need = work.need
+                    moved, computed = (None, None) if need is None else (need.read + need.written, need.operations)
+                    found.append(Timed(work.title, name, call.items, median, first, third, error, moved, computed))
+                    print(f"{work.title:62} {name:28} {1e3 * median:9.3f} ms", flush=True)
+                    del call
+                gc.collect()
+                torch.cuda.empty_cache()
+    return found
+
+
+def _on_cpu(call: Call) -> Call:
+    return Call(call.run, call.items, lambda result: call.read(result).cpu(), call.tolerance)
+
+
+def card() -> dict[str, Any]:
+    """The current GPU, and the versions that were timed."""
+    properties = torch.cuda.get_device_properties(0)
+    return {
+        "card": properties.name,
+        "memory_gb": round(properties.total_memory / 1e9),
+        "multiprocessors": properties.multi_processor_count,
+        "capability": f"{properties.major}.{properties.minor}",
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cdifast": cdifast.__version__,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def page(results: dict[str, Any]) -> str:
+    """The page in Markdown."""
+    about = results["card"]
+    entries = [Timed(**entry) for entry in results["entries"]]
+    copy = next(entry for entry in entries if entry.work.startswith("copy"))
+    product = next(entry for entry in entries if entry.name == "torch.mm")
+    bandwidth = 8 * copy.items / copy.median
+    peak = 2 * product.items / product.median
+    head = ("work", "call", "time of an item", "against ours", "share of the limit", "error")
+    lines = []
+    for work in dict.fromkeys(entry.work for entry in entries):
+        of_work = [entry for entry in entries if entry.work == work]
+        ours = next((entry for entry in of_work if entry.name == OURS), None)
+        for entry in of_work:
+            ratio = "" if ours is None or entry is ours else f"{tables.times(_an_item(entry) / _an_item(ours))}x"
+            lines.append(
+                [
+                    work,
+                    entry.name,
+                    tables.duration(_an_item(entry)),
+                    ratio,
+                    _share(entry, bandwidth, peak) if entry.name in (OURS, "copy", "torch.mm") else "",
+                    "–" if entry.error is None else f"{entry.error:.0e}",
+                ]
+            )
+    return (
+        "\n\n".join(
+            [
+                f"# Benchmarks on one {about['card']}",
+                f"Written by `make bench-gpu`. {about['card']}, {about['memory_gb']} GB, {about['multiprocessors']} "
+                f"multiprocessors, compute capability {about['capability']}; torch {about['torch']}, CUDA {about['cuda']}, "
+                f"cdifast {about['cdifast']}; {about['date']}, commit {about['commit']}.",
+                f"A copy moves {bandwidth / 1e12:.2f} TB/s, read and written; a float32 product without TF32 does "
+                f"{peak / 1e12:.1f} TFLOP/s. The share is the time that these two allow (the longer one, named) over the "
+                "time taken; bytes and operations are those of [the roofline page](../../docs/roofline.md). An item is "
+                "an element, an image or a map; the error is relative, in the norm, against float64.",
+                tables.table(head, lines),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _an_item(entry: Timed) -> float:
+    return entry.median / entry.items
+
+
+def _share(entry: Timed, bandwidth: float, peak: float) -> str:
+    if entry.bytes is None or entry.operations is None:
+        return "–"
+    memory, operations = entry.bytes / bandwidth, entry.operations / peak
+    bound = "memory" if memory >= operations else "operations"
+    return f"{100 * max(memory, operations) / _an_item(entry):.0f} % of {bound}"
+
+
+def _digits(value: Any) -> Any:
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.4g}")
+    return value
+
+
+def save(results: dict[str, Any], path: Path) -> None:
+    """Write the JSON, an entry a line, times with four digits."""
+    lines = ",\n".join(
+        json.dumps({name: _digits(value) for name, value in entry.items()}) for entry in results["entries"]
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'{{\n"card": {json.dumps(results["card"])},\n"entries": [\n{lines}\n]\n}}\n', encoding="utf-8")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, or render what was measured."""
+    if arguments[:1] == ["--render"]:
+        path = Path(arguments[1])
+    else:
+        folder = Path(arguments[0]) if arguments else RESULTS
+        about = {**card(), "commit": machine.commit(RESULTS.parents[1])}
+        slug = "-".join(re.findall(r"[a-z0-9]+", about["card"].lower()))
+        path = folder / f"{slug}.json"
+        save({"card": about, "entries": [asdict(entry) for entry in measure()]}, path)
+    text = page(json.loads(path.read_text(encoding="utf-8")))
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
