@@ -16,6 +16,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,84 +77,82 @@ class Timed:
     operations: float | None
 
 
-def _activations() -> Iterator[Work]:
-    for dtype in (torch.float32, torch.float16):
-        name = str(dtype).removeprefix("torch.")
-        x = (3 * torch.randn(CHANNELS)).to(dtype)
-        bias = torch.randn(CHANNELS[1], dtype=dtype)
-        out = torch.empty_like(x)
-        few = x.flatten()[:60_000].cpu().double()
-        size = x.element_size()
-        forward = Need(size, size, kernels.ACTIVATION_OPERATIONS)
-        training = forward + Need(2 * size, size, kernels.DERIVATIVE_OPERATIONS)
-        yield Work(
-            f"log activation, forward, {name}",
-            {
-                OURS: lambda x=x, out=out: Call(lambda: ops.log_activation(x, out=out), x.numel()),
-                "copy": lambda x=x: activation.copy(x),
-                "torch.compile": lambda x=x: activation.compiled(x),
-                "eager": lambda x=x: activation.eager(x),
-            },
-            lambda few=few: reference.log_activation(few),
-            forward,
-        )
-        yield Work(
-            f"log activation with bias, forward, {name}",
-            {
-                OURS: lambda x=x, out=out, bias=bias: Call(
-                    lambda: ops.log_activation(x, bias=bias, out=out), x.numel()
-                ),
-                "eager": lambda x=x, bias=bias: Call(lambda: activation.sign_log1p(x + bias[:, None, None]), x.numel()),
-            },
-            None,
-            forward,
-        )
-        yield Work(
-            f"log activation, forward + backward, {name}",
-            {
-                OURS: lambda x=x: forward_backward(ops.log_activation, x),
-                "torch.compile": lambda x=x: activation.compiled_training(x),
-                "eager": lambda x=x: activation.eager_training(x),
-            },
-            None,
-            training,
-        )
+def _activations(dtype: torch.dtype) -> Iterator[Work]:
+    name = str(dtype).removeprefix("torch.")
+    x = (3 * torch.randn(CHANNELS)).to(dtype)
+    bias = torch.randn(CHANNELS[1], dtype=dtype)
+    out = torch.empty_like(x)
+    few = x.flatten()[:60_000].cpu().double()
+    size = x.element_size()
+    forward = Need(size, size, kernels.ACTIVATION_OPERATIONS)
+    training = forward + Need(2 * size, size, kernels.DERIVATIVE_OPERATIONS)
+    yield Work(
+        f"log activation, forward, {name}",
+        {
+            OURS: lambda: Call(lambda: ops.log_activation(x, out=out), x.numel()),
+            "copy": lambda: activation.copy(x),
+            "torch.compile": lambda: activation.compiled(x),
+            "eager": lambda: activation.eager(x),
+        },
+        lambda: reference.log_activation(few),
+        forward,
+    )
+    yield Work(
+        f"log activation with bias, forward, {name}",
+        {
+            OURS: lambda: Call(lambda: ops.log_activation(x, bias=bias, out=out), x.numel()),
+            "eager": lambda: Call(lambda: activation.sign_log1p(x + bias[:, None, None]), x.numel()),
+        },
+        None,
+        forward,
+    )
+    yield Work(
+        f"log activation, forward + backward, {name}",
+        {
+            OURS: lambda: forward_backward(ops.log_activation, x),
+            "torch.compile": lambda: activation.compiled_training(x),
+            "eager": lambda: activation.eager_training(x),
+        },
+        None,
+        training,
+    )
+
+
+def _polar(size: int, dtype: str) -> Iterator[Work]:
+    grid = Polar(size, *SHAPES[size])
+    shape = f"{size}x{size} to {grid.n_radial}x{grid.n_angular}"
+    images = _frames(size, dtype)
+    few = images[:FEW].cpu().double()
+    out = torch.empty(len(images), grid.n_radial, grid.n_angular)
+    yield Work(
+        f"polar {shape}, {dtype}",
+        {
+            OURS: lambda: Call(lambda: ops.polar_resample(images, grid.n_radial, grid.n_angular, out=out), len(images)),
+            "grid_sample": lambda: polar.grid_sample(images, grid),
+        },
+        lambda: reference.polar_resample(few, grid.n_radial, grid.n_angular)[0],
+        kernels.polar_need(grid, images.element_size()),
+    )
+
+
+def _polar_backward(size: int) -> Iterator[Work]:
+    grid = Polar(size, *SHAPES[size])
+    images = _frames(size, "float32")
+    yield Work(
+        f"polar {size}x{size} to {grid.n_radial}x{grid.n_angular}, backward",
+        {
+            OURS: lambda: backward(lambda x: ops.polar_resample(x, grid.n_radial, grid.n_angular), images),
+            "grid_sample": lambda: polar.grid_sample_backward(images, grid),
+        },
+        lambda: backward(
+            lambda x: reference.polar_resample(x, grid.n_radial, grid.n_angular)[0],
+            images[:FEW].cpu().double(),
+        ).run(),
+        kernels.polar_backward_need(grid),
+    )
 
 
 def _resampling() -> Iterator[Work]:
-    for size in BATCH:
-        grid = Polar(size, *SHAPES[size])
-        shape = f"{size}x{size} to {grid.n_radial}x{grid.n_angular}"
-        for dtype in DTYPES:
-            images = _frames(size, dtype)
-            few = images[:FEW].cpu().double()
-            out = torch.empty(len(images), grid.n_radial, grid.n_angular)
-            yield Work(
-                f"polar {shape}, {dtype}",
-                {
-                    OURS: lambda images=images, out=out, grid=grid: Call(
-                        lambda: ops.polar_resample(images, grid.n_radial, grid.n_angular, out=out), len(images)
-                    ),
-                    "grid_sample": lambda images=images, grid=grid: polar.grid_sample(images, grid),
-                },
-                lambda few=few, grid=grid: reference.polar_resample(few, grid.n_radial, grid.n_angular)[0],
-                kernels.polar_need(grid, images.element_size()),
-            )
-        images = _frames(size, "float32")
-        yield Work(
-            f"polar {shape}, backward",
-            {
-                OURS: lambda images=images, grid=grid: backward(
-                    lambda x: ops.polar_resample(x, grid.n_radial, grid.n_angular), images
-                ),
-                "grid_sample": lambda images=images, grid=grid: polar.grid_sample_backward(images, grid),
-            },
-            lambda images=images, grid=grid: backward(
-                lambda x: reference.polar_resample(x, grid.n_radial, grid.n_angular)[0],
-                images[:FEW].cpu().double(),
-            ).run(),
-            kernels.polar_backward_need(grid),
-        )
     grid = Polar(224, *SHAPES[224])
     images = _frames(224, "float32")
     with torch.device("cpu"):
@@ -195,32 +194,34 @@ def _resampling() -> Iterator[Work]:
     )
 
 
+def _correlation_map(size: int) -> Iterator[Work]:
+    maps = _maps(size)
+    radii, angles = SHAPES[size]
+    few = maps[:FEW].cpu().double()
+    out = torch.empty(len(maps), radii, radii)
+    need = kernels.correlation_need(radii, angles)
+    yield Work(
+        f"correlation map {radii}x{angles}",
+        {
+            OURS: lambda: Call(lambda: ops.correlation_map(maps, out=out), len(maps)),
+            "bmm + DFT bin": lambda: correlation.bmm_dft_bin(maps),
+            "bmm + rfft": lambda: correlation.bmm_rfft(maps),
+        },
+        lambda: reference.correlation_map(few)[0],
+        need,
+    )
+    yield Work(
+        f"correlation map {radii}x{angles}, backward",
+        {
+            OURS: lambda: backward(ops.correlation_map, maps),
+            "bmm + DFT bin": lambda: correlation.bmm_backward(maps),
+        },
+        lambda: backward(lambda x: reference.correlation_map(x)[0], few).run(),
+        Need(need.read + need.written, need.read, 2 * need.operations),
+    )
+
+
 def _correlations() -> Iterator[Work]:
-    for size in (224, 512):
-        maps = _maps(size)
-        radii, angles = SHAPES[size]
-        few = maps[:FEW].cpu().double()
-        out = torch.empty(len(maps), radii, radii)
-        need = kernels.correlation_need(radii, angles)
-        yield Work(
-            f"correlation map {radii}x{angles}",
-            {
-                OURS: lambda maps=maps, out=out: Call(lambda: ops.correlation_map(maps, out=out), len(maps)),
-                "bmm + DFT bin": lambda maps=maps: correlation.bmm_dft_bin(maps),
-                "bmm + rfft": lambda maps=maps: correlation.bmm_rfft(maps),
-            },
-            lambda few=few: reference.correlation_map(few)[0],
-            need,
-        )
-        yield Work(
-            f"correlation map {radii}x{angles}, backward",
-            {
-                OURS: lambda maps=maps: backward(ops.correlation_map, maps),
-                "bmm + DFT bin": lambda maps=maps: correlation.bmm_backward(maps),
-            },
-            lambda few=few: backward(lambda x: reference.correlation_map(x)[0], few).run(),
-            Need(need.read + need.written, need.read, 2 * need.operations),
-        )
     maps = _maps(224)
     weight = (torch.rand(*SHAPES[224]) > 0.1).float()
     yield Work(
@@ -264,26 +265,27 @@ def _correlations() -> Iterator[Work]:
     )
 
 
-def _fused() -> Iterator[Work]:
+def _fused(size: int, dtype: str) -> Iterator[Work]:
     radii, angles = FUSED_SHAPE
-    for size, dtype in ((224, "float32"), (512, "uint16"), (1024, "uint16")):
-        images = _frames(size, dtype)
-        grid = Polar(size, radii, angles)
-        out = torch.empty(len(images), radii, radii)
-        yield Work(
-            f"fused {size}x{size} {dtype} to {radii}x{radii} maps",
-            {
-                OURS: lambda images=images, out=out: Call(
-                    lambda: ops.polar_correlation_map(images, radii, angles, out=out), len(images)
-                ),
-                "ours in two": lambda images=images, out=out: Call(
-                    lambda: ops.correlation_map(ops.polar_resample(images, radii, angles), out=out), len(images)
-                ),
-                "grid_sample + bmm + DFT bin": lambda images=images, grid=grid: fused.grid_sample_bmm(images, grid),
-            },
-            lambda images=images: reference.polar_correlation_map(images[:FEW].cpu().double(), radii, angles)[0],
-            kernels.fused_need(grid, images.element_size()),
-        )
+    images = _frames(size, dtype)
+    grid = Polar(size, radii, angles)
+    out = torch.empty(len(images), radii, radii)
+    yield Work(
+        f"fused {size}x{size} {dtype} to {radii}x{radii} maps",
+        {
+            OURS: lambda: Call(lambda: ops.polar_correlation_map(images, radii, angles, out=out), len(images)),
+            "ours in two": lambda: Call(
+                lambda: ops.correlation_map(ops.polar_resample(images, radii, angles), out=out), len(images)
+            ),
+            "grid_sample + bmm + DFT bin": lambda: fused.grid_sample_bmm(images, grid),
+        },
+        lambda: reference.polar_correlation_map(images[:FEW].cpu().double(), radii, angles)[0],
+        kernels.fused_need(grid, images.element_size()),
+    )
+
+
+def _fused_backward() -> Iterator[Work]:
+    radii, angles = FUSED_SHAPE
     images = _frames(224, "float32")
     grid = Polar(224, radii, angles)
     yield Work(
@@ -320,6 +322,20 @@ def _maps(size: int) -> Tensor:
     return ops.polar_resample(_frames(size, "float32"), *SHAPES[size])
 
 
+FAMILIES: list[Callable[[], Iterator[Work]]] = [
+    _limits,
+    partial(_activations, torch.float32),
+    partial(_activations, torch.float16),
+    *(partial(_polar, size, dtype) for size in BATCH for dtype in DTYPES),
+    *(partial(_polar_backward, size) for size in BATCH),
+    _resampling,
+    *(partial(_correlation_map, size) for size in (224, 512)),
+    _correlations,
+    *(partial(_fused, *frames) for frames in ((224, "float32"), (512, "uint16"), (1024, "uint16"))),
+    _fused_backward,
+]
+
+
 def measure() -> list[Timed]:
     """Time everything on the current GPU; what fails is printed and left out."""
     from triton.testing import do_bench
@@ -327,7 +343,7 @@ def measure() -> list[Timed]:
     found = []
     torch.manual_seed(0)
     with torch.device(DEVICE):
-        for family in (_limits, _activations, _resampling, _correlations, _fused):
+        for family in FAMILIES:
             for work in family():
                 with torch.device("cpu"):
                     exact = None if work.exact is None else work.exact()
@@ -399,10 +415,10 @@ def page(results: dict[str, Any]) -> str:
             [
                 f"# Benchmarks on one {about['card']}",
                 f"Written by `make bench-gpu`. {about['card']}, {about['memory_gb']} GB, {about['multiprocessors']} "
-                f"multiprocessors, compute capability {about['capability']}; torch {about['torch']}, CUDA {about['cuda']}, "
-                f"cdifast {about['cdifast']}; {about['date']}, commit {about['commit']}.",
+                f"multiprocessors, compute capability {about['capability']}; torch {about['torch']}, "
+                f"CUDA {about['cuda']}, cdifast {about['cdifast']}; {about['date']}, commit {about['commit']}.",
                 f"A copy moves {bandwidth / 1e12:.2f} TB/s, read and written; a float32 product without TF32 does "
-                f"{peak / 1e12:.1f} TFLOP/s. The share is the time that these two allow (the longer one, named) over the "
+                f"{peak / 1e12:.1f} TFLOP/s. The share is the time that these two allow (the longer, named) over the "
                 "time taken; bytes and operations are those of [the roofline page](../../docs/roofline.md). An item is "
                 "an element, an image or a map; the error is relative, in the norm, against float64.",
                 tables.table(head, lines),

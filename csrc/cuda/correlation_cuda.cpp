@@ -15,9 +15,15 @@ namespace {
 
 void check_launch(int error, const char* op) { STD_TORCH_CHECK(error == 0, op, ": CUDA error: ", error_text(error)); }
 
-void check_options(int64_t order, int64_t normalize, int64_t n_angular, const char* op) {
+// The kernels count a map's samples in 32 bits.
+void check_size(int64_t n_radial, int64_t n_angular, const char* op) {
+  STD_TORCH_CHECK(n_angular == 0 || n_radial <= kMostSamples / n_angular, op,
+                  ": a map must have less than 2^31 samples on CUDA, got ", n_radial, " x ", n_angular);
+}
+
+void check_options(int64_t order, int64_t normalize, int64_t n_radial, int64_t n_angular, const char* op) {
   check_correlation_options(order, normalize, n_angular, op);
-  STD_TORCH_CHECK(n_angular <= kMostAngles, op, ": n_angular must be at most 2^25 on CUDA, got ", n_angular);
+  check_size(n_radial, n_angular, op);
 }
 
 Tensor workspace_like(const Tensor& tensor, int64_t bytes) {
@@ -46,7 +52,7 @@ Tensor map(const Tensor& unwrapped, const std::optional<Tensor>& weight, int64_t
   constexpr const char* op = "correlation_map";
   const DeviceScope scope(unwrapped);
   const UnwrappedInputs inputs(unwrapped, weight, op);
-  check_options(order, normalize, inputs.n_angular(), op);
+  check_options(order, normalize, inputs.n_radial(), inputs.n_angular(), op);
   Tensor out = torch::stable::new_empty(inputs.unwrapped, {inputs.count(), inputs.n_radial(), inputs.n_radial()});
   write_map(inputs, map_rule(order, modulus, normalize, fill, min_weight), out, op);
   return out;
@@ -57,7 +63,7 @@ void map_out(const Tensor& unwrapped, const std::optional<Tensor>& weight, int64
   constexpr const char* op = "correlation_map";
   const DeviceScope scope(unwrapped);
   const UnwrappedInputs inputs(unwrapped, weight, op);
-  check_options(order, normalize, inputs.n_angular(), op);
+  check_options(order, normalize, inputs.n_radial(), inputs.n_angular(), op);
   check_result(out, {inputs.count(), inputs.n_radial(), inputs.n_radial()}, unwrapped.scalar_type(), unwrapped, op);
   write_map(inputs, map_rule(order, modulus, normalize, fill, min_weight), out, op);
 }
@@ -67,7 +73,7 @@ Tensor map_backward(const Tensor& grad_, const Tensor& unwrapped, const std::opt
   constexpr const char* op = "correlation_map_backward";
   const DeviceScope scope(unwrapped);
   const UnwrappedInputs inputs(unwrapped, weight_, op);
-  check_options(order, normalize, inputs.n_angular(), op);
+  check_options(order, normalize, inputs.n_radial(), inputs.n_angular(), op);
   check_map_gradient(grad_, unwrapped, op);
   const Tensor grad = torch::stable::contiguous(grad_);
   const MapShape shape = shape_of(inputs);
@@ -88,8 +94,7 @@ Tensor cell_weight(const Tensor& weight_, double min_weight) {
   const DType dtype = floating_dtype(weight_, op, "weight") == DType::f64 ? DType::f64 : DType::f32;
   const Tensor weight = torch::stable::contiguous(torch::stable::to(weight_, compute_type(dtype)));
   const MapShape shape{weight.size(0), weight.size(1), weight.size(2)};
-  STD_TORCH_CHECK(shape.n_angular <= kMostAngles, op, ": n_angular must be at most 2^25 on CUDA, got ",
-                  shape.n_angular);
+  check_size(shape.n_radial, shape.n_angular, op);
   Tensor out = torch::stable::new_empty(weight, {shape.count, shape.n_radial, shape.n_radial});
   const Tensor workspace = workspace_like(out, correlation_weight_workspace(dtype, shape));
   check_launch(correlation_weight(dtype, shape, weight.const_data_ptr(), min_weight, out.mutable_data_ptr(),
@@ -140,7 +145,7 @@ Tensor polar_map(const Tensor& images, const Tensor& center, const std::optional
   constexpr const char* op = "polar_correlation_map";
   const DeviceScope scope(images);
   const DetectorInputs inputs(images, center, good, n_radial, n_angular, r_min, r_max, nearest, op);
-  check_options(order, normalize, n_angular, op);
+  check_options(order, normalize, n_radial, n_angular, op);
   Tensor out = torch::stable::new_empty(inputs.images, {images.size(0), n_radial, n_radial}, resampled_type(images));
   write_polar_map(inputs, map_rule(order, modulus, normalize, fill, min_weight), out, op);
   return out;
@@ -154,7 +159,7 @@ void polar_map_out(const Tensor& images, const Tensor& center, const std::option
   STD_TORCH_CHECK(out.dim() == 3, op, ": out must have shape (N, n_radial, n_radial), got ", out.dim(), " dimensions");
   const int64_t n_radial = out.size(1);
   const DetectorInputs inputs(images, center, good, n_radial, n_angular, r_min, r_max, nearest, op);
-  check_options(order, normalize, n_angular, op);
+  check_options(order, normalize, n_radial, n_angular, op);
   check_result(out, {images.size(0), n_radial, n_radial}, resampled_type(images), images, op);
   write_polar_map(inputs, map_rule(order, modulus, normalize, fill, min_weight), out, op);
 }

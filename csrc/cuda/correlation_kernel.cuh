@@ -28,7 +28,8 @@
 
 #include "../common/correlation_math.h"
 #include "../common/resample_math.h"
-#include "product.cuh"
+#include "microtile.cuh"
+#include "patch.cuh"
 #include "rings.cuh"
 
 namespace cdifast::cuda {
@@ -59,22 +60,137 @@ struct LeastSpread<double> {
 __device__ __forceinline__ float square_root(float x) { return __builtin_sqrtf(x); }
 __device__ __forceinline__ double square_root(double x) { return __builtin_sqrt(x); }
 
-// One warp a ring.
+// The sums of a ring that its statistics are made of.
+template <typename C>
+struct RingSums {
+  RingMean<C> mean;
+  C spread, along, across;  // of I - m: squares in units of mean.largest, products with the harmonic
+};
+
+template <typename C>
+__device__ __forceinline__ C one_over(C x) {
+  return x > C(0) ? C(1) / x : C(0);
+}
+
+template <typename C>
+__device__ __forceinline__ Ring<C> finished_ring(const RingSums<C>& sums, Normalize normalize, double needed) {
+  const double weight = static_cast<double>(sums.mean.weight);
+  const double m = static_cast<double>(sums.mean.high) + static_cast<double>(sums.mean.low);
+  const double largest = static_cast<double>(sums.mean.largest);
+  const double variance = weight > 0.0 ? static_cast<double>(sums.spread) / weight * largest * largest : 0.0;
+  const RingStatistics statistics =
+      ring_statistics(weight, m, m * m + variance, variance, needed, Epsilon<C>::value, normalize);
+  const C inverse = one_over(sums.mean.weight);
+  const C scale = static_cast<C>(statistics.scale);
+  const C real = sums.along * inverse * scale;
+  const C imaginary = sums.across * inverse * scale;
+  return {sums.mean.high,
+          sums.mean.low,
+          scale,
+          sums.mean.weight,
+          real,
+          imaginary,
+          square_root(real * real + imaginary * imaginary),
+          statistics.usable ? C(1) : C(0)};
+}
+
+// Squares are of numbers up to 1: those of intensities in SI units would vanish, or overflow, in float.
+template <typename C>
+__device__ __forceinline__ C unit_of(C largest) {
+  return largest > LeastSpread<C>::value ? C(1) / largest : C(0);
+}
+
+// Rings that a warp has one after another, so that their last step, in double, is one for all of them.
+constexpr int kRingsOfAWarp = 8;
+
+// A warp's rings: sums(ring) of each, kept by a lane of its own until all are there.
+template <typename T, typename Sums>
+__device__ __forceinline__ void rings_of_warps(const UnwrappedMaps<T>& maps, int64_t count, Normalize normalize,
+                                               double needed, Ring<compute_t<T>>* __restrict__ rings,
+                                               const Sums& sums) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int64_t total = count * maps.n_radial;
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * kRingsPerBlock * kRingsOfAWarp;
+  for (int64_t first = (static_cast<int64_t>(blockIdx.x) * kRingsPerBlock + threadIdx.x / kWarp) * kRingsOfAWarp;
+       first < total; first += stride) {
+    const int live = static_cast<int>(total - first < kRingsOfAWarp ? total - first : kRingsOfAWarp);
+    RingSums<compute_t<T>> mine{};
+    for (int i = 0; i < live; ++i) {
+      const auto found = sums(maps[(first + i) / maps.n_radial], (first + i) % maps.n_radial * maps.n_angular);
+      if (lane == i) mine = found;
+    }
+    if (lane < live) rings[first + lane] = finished_ring(mine, normalize, needed);
+  }
+}
+
+// The statistics of rings of up to 32 kHeld samples, which are read once and kept in registers, as is the harmonic.
+template <typename T, int kHeld>
+__launch_bounds__(kRingThreads) __global__
+    void short_ring_statistics_kernel(UnwrappedMaps<T> given, int64_t count,
+                                      const Complex<compute_t<T>>* __restrict__ harmonic, Normalize normalize,
+                                      double needed, Ring<compute_t<T>>* __restrict__ rings) {
+  using C = compute_t<T>;
+  const UnwrappedMaps<T> maps = given.resolved();
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int angles = static_cast<int>(maps.n_angular);
+  C cosine[kHeld], sine[kHeld];
+#pragma unroll
+  for (int s = 0; s < kHeld; ++s) {
+    const int k = lane + s * kWarp;
+    const Complex<C> turn = k < angles ? harmonic[k] : Complex<C>{C(0), C(0)};
+    cosine[s] = turn.real;
+    sine[s] = turn.imaginary;
+  }
+  rings_of_warps(maps, count, normalize, needed, rings, [&](const UnwrappedMap<T>& map, int64_t first) {
+    C weight[kHeld], value[kHeld];
+    C total = 0, sum = 0;
+#pragma unroll
+    for (int s = 0; s < kHeld; ++s) {
+      const int k = lane + s * kWarp;
+      weight[s] = k < angles ? map.weight(first + k) : C(0);
+      value[s] = map.value(first + k, weight[s]);
+    }
+#pragma unroll
+    for (int s = 0; s < kHeld; ++s) {
+      total += weight[s];
+      sum += weight[s] * value[s];
+    }
+    total = warp_sum(total);
+    const C inverse = one_over(total);
+    const C high = warp_sum(sum) * inverse;
+    C rest = 0, largest = 0;
+#pragma unroll
+    for (int s = 0; s < kHeld; ++s) {
+      value[s] = weight[s] > C(0) ? value[s] - high : C(0);
+      rest += weight[s] * value[s];
+      largest = magnitude(value[s]) > largest ? magnitude(value[s]) : largest;
+    }
+    const C low = warp_sum(rest) * inverse;
+    largest = warp_max(largest);
+    const C unit = unit_of(largest);
+    C spread = 0, along = 0, across = 0;
+#pragma unroll
+    for (int s = 0; s < kHeld; ++s) {
+      const C centred = weight[s] > C(0) ? value[s] - low : C(0);
+      spread += weight[s] * (centred * unit) * (centred * unit);
+      along += weight[s] * centred * cosine[s];
+      across -= weight[s] * centred * sine[s];
+    }
+    return RingSums<C>{{high, low, total, largest}, warp_sum(spread), warp_sum(along), warp_sum(across)};
+  });
+}
+
+// Those of rings of any length.
 template <typename T>
-__global__ void ring_statistics_kernel(UnwrappedMaps<T> maps, int64_t count,
+__global__ void ring_statistics_kernel(UnwrappedMaps<T> given, int64_t count,
                                        const Complex<compute_t<T>>* __restrict__ harmonic, Normalize normalize,
                                        double needed, Ring<compute_t<T>>* __restrict__ rings) {
   using C = compute_t<T>;
+  const UnwrappedMaps<T> maps = given.resolved();
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t total = count * maps.n_radial;
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * kRingsPerBlock;
-  for (int64_t r = static_cast<int64_t>(blockIdx.x) * kRingsPerBlock + threadIdx.x / kWarp; r < total; r += stride) {
-    const UnwrappedMap<T> map = maps[r / maps.n_radial];
-    const int64_t first = r % maps.n_radial * maps.n_angular;
+  rings_of_warps(maps, count, normalize, needed, rings, [&](const UnwrappedMap<T>& map, int64_t first) {
     const RingMean<C> mean = ring_mean(map, first, maps.n_angular);
-    // Squares are of numbers up to 1: those of intensities in SI units would vanish, or overflow, in float.
-    const C unit = mean.largest > LeastSpread<C>::value ? C(1) / mean.largest : C(0);
-
+    const C unit = unit_of(mean.largest);
     C spread = 0, along = 0, across = 0;
 #pragma unroll 4
     for (int64_t k = lane; k < maps.n_angular; k += kWarp) {
@@ -85,92 +201,89 @@ __global__ void ring_statistics_kernel(UnwrappedMaps<T> maps, int64_t count,
       along += weight * centred * turn.real;
       across -= weight * centred * turn.imaginary;
     }
-    spread = warp_sum(spread);
-    along = warp_sum(along);
-    across = warp_sum(across);
-    if (lane == 0) {
-      const double weight = static_cast<double>(mean.weight);
-      const double m = static_cast<double>(mean.high) + static_cast<double>(mean.low);
-      const double largest = static_cast<double>(mean.largest);
-      const double variance = weight > 0.0 ? static_cast<double>(spread) / weight * largest * largest : 0.0;
-      const RingStatistics statistics =
-          ring_statistics(weight, m, m * m + variance, variance, needed, Epsilon<C>::value, normalize);
-      const C inverse = mean.weight > C(0) ? C(1) / mean.weight : C(0);
-      const C scale = static_cast<C>(statistics.scale);
-      const C real = along * inverse * scale;
-      const C imaginary = across * inverse * scale;
-      rings[r] = {mean.high,
-                  mean.low,
-                  scale,
-                  mean.weight,
-                  real,
-                  imaginary,
-                  square_root(real * real + imaginary * imaginary),
-                  statistics.usable ? C(1) : C(0)};
-    }
-  }
+    return RingSums<C>{mean, warp_sum(spread), warp_sum(along), warp_sum(across)};
+  });
 }
 
-// Tiles of a symmetric matrix on and below its diagonal, row by row.
-struct TriangularTile {
-  int64_t row;
-  int64_t column;
+// The rings are cut into spans of whole microtiles, as many a span as a tile takes, so that the cells on and below the
+// diagonal are tiles of a span with itself (`diagonal`) or with an earlier one.
+struct Spans {
+  int64_t count;
+  int groups;  // of rings, in each
+  bool diagonal;
+
+  CDIFAST_HD int64_t tiles() const { return diagonal ? count : count * (count - 1) / 2; }
 };
 
-__device__ __forceinline__ TriangularTile triangular_tile(int64_t number) {
-  int64_t row = 0;
-  while (number > row) number -= ++row;
-  return {row, number};
+template <typename C>
+struct SpanTile {
+  int64_t i0, j0;
+  int rows, columns;
+
+  __device__ SpanTile(const Spans& spans, int64_t number, int64_t n_radial) {
+    int64_t row = number, column = number;
+    if (!spans.diagonal) {
+      row = 1;
+      while (column >= row) column -= row++;
+    }
+    const int64_t span = static_cast<int64_t>(spans.groups) * Micro<C>::kRows;
+    i0 = row * span;
+    j0 = column * span;
+    rows = static_cast<int>(n_radial - i0 < span ? n_radial - i0 : span);
+    columns = static_cast<int>(n_radial - j0 < span ? n_radial - j0 : span);
+  }
+};
+
+__device__ __forceinline__ Microtile microtile_of(const Spans& spans) {
+  const int number = static_cast<int>(threadIdx.x);
+  return spans.diagonal ? lower_microtile(number, spans.groups) : square_microtile(number, spans.groups, spans.groups);
 }
 
 // pairs[g, i, j] = sum_k w[g, i, k] w[g, j, k] for j <= i. With the rings' weights given: the finished weight of every
 // cell of the map, as correlation_weight has it.
 template <typename C>
-__launch_bounds__(kTileThreads, Tile<C>::kBlocks) __global__
-    void pair_weights_kernel(const C* __restrict__ weights, int64_t count, int64_t n_radial, int64_t n_angular,
-                             const C* __restrict__ ring_weights, C needed, C* __restrict__ pairs) {
+__launch_bounds__(kMostMicroThreads, Micro<C>::kBlocks) __global__
+    void pair_weights_kernel(UnwrappedMaps<C> given, Spans spans, const C* __restrict__ ring_weights, C needed,
+                             C* __restrict__ pairs) {
   using V = Vector<C>;
-  CDIFAST_SHARED(V, left_buffers, Tile<C>::kVectors);
-  CDIFAST_SHARED(V, right_buffers, Tile<C>::kVectors);
-  const int64_t across = (n_radial + kTileRows - 1) / kTileRows;
-  const int64_t tiles = across * (across + 1) / 2;
-  for (int64_t t = blockIdx.x; t < count * tiles; t += gridDim.x) {
-    const TriangularTile tile = triangular_tile(t % tiles);
-    const int64_t i0 = tile.row * kTileRows;
-    const int64_t j0 = tile.column * kTileRows;
-    const C* const set = weights + t / tiles * n_radial * n_angular;
-    const int angles = static_cast<int>(n_angular);
-    const auto load_from = [&](int64_t first) {
-      const C* const tile_weights = set + first * n_angular;
-      const int rows = static_cast<int>(n_radial - first < kTileRows ? n_radial - first : kTileRows);
-      return operand(AlongInner{},
-                     [=](int row, int k) { return row < rows && k < angles ? tile_weights[row * angles + k] : C(0); });
-    };
-    C sum[kThreadRows][4];
-    tile_product(angles, load_from(i0), load_from(j0), i0 == j0, left_buffers, right_buffers, sum);
+  CDIFAST_SHARED(V, left_buffers, Micro<C>::kVectors);
+  CDIFAST_SHARED(V, right_buffers, Micro<C>::kVectors);
+  if (!given.weighted()) return;
+  const int64_t n_radial = given.n_radial;
+  const int angles = static_cast<int>(given.n_angular);
+  const int64_t tiles = spans.tiles();
+  const Microtile micro = microtile_of(spans);
+  const int64_t t = blockIdx.x;
+  const SpanTile<C> tile(spans, t % tiles, n_radial);
+  const C* const set = given.weights + t / tiles * n_radial * angles;
+  const auto load_from = [&](int64_t first, int rows) {
+    const int begin = static_cast<int>(first) * angles;
+    return plain_operand<InnerFirst, C>(
+        spans.groups, [=](int row, int k) { return row < rows && k < angles ? set[begin + row * angles + k] : C(0); });
+  };
+  C sum[Micro<C>::kRows][Micro<C>::kRows];
+  micro_product(angles, load_from(tile.i0, tile.rows), load_from(tile.j0, tile.columns), spans.diagonal, micro,
+                left_buffers, right_buffers, sum);
 
-    C* const out = pairs + t / tiles * n_radial * n_radial;
-    const C* const ring = ring_weights == nullptr ? nullptr : ring_weights + t / tiles * n_radial;
-    const auto finished = [&](C weight) { return weight >= needed ? weight / static_cast<C>(n_angular) : C(0); };
-#pragma unroll
-    for (int r = 0; r < kThreadRows; ++r) {
-#pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        const int64_t i = i0 + tile_row(r);
-        const int64_t j = j0 + tile_column(c);
-        if (i >= n_radial || j > i) continue;
-        out[i * n_radial + j] = ring == nullptr ? sum[r][c] : finished(sum[r][c]);
-      }
+  C* const out = pairs + t / tiles * n_radial * n_radial;
+  const C* const ring = ring_weights == nullptr ? nullptr : ring_weights + t / tiles * n_radial;
+  const auto finished = [&](C weight) { return weight >= needed ? weight / static_cast<C>(angles) : C(0); };
+  const auto smaller = [&](int64_t i, int64_t j) { return finished(ring[i] < ring[j] ? ring[i] : ring[j]); };
+  finish_micro(sum, micro, tile.rows, tile.columns, left_buffers, [&](int row, int column, C cell) {
+    const int64_t i = tile.i0 + row;
+    const int64_t j = tile.j0 + column;
+    if (j <= i) {
+      out[i * n_radial + j] = ring == nullptr ? cell : finished(cell);
+    } else if (ring != nullptr) {
+      out[i * n_radial + j] = smaller(i, j);
     }
-    if (ring == nullptr) continue;
-    // The tile's mirror image, with neighbouring threads on neighbouring cells.
-    const int64_t i = i0 + threadIdx.x % kTileRows;
-    for (int row = static_cast<int>(threadIdx.x) / kTileRows; row < kTileRows; row += kTileThreads / kTileRows) {
-      const int64_t j = j0 + row;
-      if (i >= n_radial || j >= i) continue;
-      out[j * n_radial + i] = finished(ring[i] < ring[j] ? ring[i] : ring[j]);
-    }
-  }
+  });
+  if (ring == nullptr || spans.diagonal) return;
+  for_each_cell(tile.columns, tile.rows, [&](int row, int column) {
+    const int64_t j = tile.j0 + row;
+    const int64_t i = tile.i0 + column;
+    out[j * n_radial + i] = smaller(j, i);
+  });
 }
 
 // Sum of each ring's weights. One warp a ring.
@@ -203,95 +316,138 @@ struct Cells {
   }
 };
 
-// The map of T samples, in Out. A block makes a tile of the lower triangle from the product and its mirror image in the
-// upper one from the rings' harmonics.
-template <typename T, typename Out>
-__launch_bounds__(kTileThreads, Tile<compute_t<T>>::kBlocks) __global__
-    void map_kernel(UnwrappedMaps<T> maps, int64_t count, const Ring<compute_t<T>>* __restrict__ rings,
+// Of a ring in a tile: what its samples and its cells need, each number of all rings side by side.
+template <typename C>
+struct TileRings {
+  enum Number { kHigh, kLow, kScale, kReal, kImaginary, kUsable, kNumbers };
+  static constexpr int kCount = kNumbers * 2 * Micro<C>::kSpan;  // of the rows, then of the columns
+
+  C* numbers;
+
+  __device__ C& at(Number number, int ring) const { return numbers[number * 2 * Micro<C>::kSpan + ring]; }
+
+  // The rings of the tile, by all threads of the block.
+  __device__ void load(const Ring<C>* rings, int64_t i0, int64_t j0, int64_t n_radial, bool centred,
+                       bool modulus) const {
+    for (int r = static_cast<int>(threadIdx.x); r < 2 * Micro<C>::kSpan; r += static_cast<int>(blockDim.x)) {
+      const int64_t ring = r < Micro<C>::kSpan ? i0 + r : j0 + r - Micro<C>::kSpan;
+      const Ring<C> mine = ring < n_radial ? rings[ring] : Ring<C>{};
+      at(kHigh, r) = centred ? mine.high : C(0);
+      at(kLow, r) = centred ? mine.low : C(0);
+      at(kScale, r) = mine.scale;
+      at(kReal, r) = modulus ? mine.size : mine.real;
+      at(kImaginary, r) = modulus ? C(0) : mine.imaginary;
+      at(kUsable, r) = mine.usable;
+    }
+  }
+};
+
+// A sample on its way to shared memory, with its weight where it has one.
+template <typename C, bool kWeighted>
+struct HeldSample {
+  C value;
+
+  template <typename T>
+  __device__ static HeldSample of(const UnwrappedMap<T>& map, int64_t sample) {
+    return {load_element(map.values[sample])};
+  }
+  __device__ C weighted(C value) const { return value; }
+};
+template <typename C>
+struct HeldSample<C, true> {
+  C value, weight;
+
+  template <typename T>
+  __device__ static HeldSample of(const UnwrappedMap<T>& map, int64_t sample) {
+    const C weight = map.weight(sample);
+    return {map.value(sample, weight), weight};
+  }
+  __device__ C weighted(C value) const { return weight * value; }
+};
+
+// The map of T samples, in Out, with weights or without: of both kernels, one has nothing to do. A block makes a tile
+// of the lower triangle from the product, and its mirror image in the upper one from the rings' harmonics.
+template <typename T, typename Out, bool kWeighted>
+__launch_bounds__(kMostMicroThreads, Micro<compute_t<T>>::kBlocks) __global__
+    void map_kernel(UnwrappedMaps<T> given, Spans spans, const Ring<compute_t<T>>* __restrict__ rings,
                     Cells<compute_t<T>> cells, Out* __restrict__ out) {
   using C = compute_t<T>;
   using V = Vector<C>;
-  using R = Ring<C>;
-  CDIFAST_SHARED(V, left_buffers, Tile<C>::kVectors);
-  CDIFAST_SHARED(V, right_buffers, Tile<C>::kVectors);
-  CDIFAST_SHARED(R, tile_rings, 2 * kTileRows);  // of the rows, then of the columns
+  using Rings = TileRings<C>;
+  using Held = HeldSample<C, kWeighted>;
+  CDIFAST_SHARED(V, left_buffers, Micro<C>::kVectors);
+  CDIFAST_SHARED(V, right_buffers, Micro<C>::kVectors);
+  CDIFAST_SHARED(C, ring_numbers, Rings::kCount);
+  if (given.weighted() != kWeighted) return;  // the other kernel's maps
+  const UnwrappedMaps<T> maps = given.resolved();
+  const Rings tile_rings{ring_numbers};
   const int64_t n_radial = maps.n_radial;
-  const int64_t n_angular = maps.n_angular;
-  const int64_t across = (n_radial + kTileRows - 1) / kTileRows;
-  const int64_t tiles = across * (across + 1) / 2;
-  for (int64_t t = blockIdx.x; t < count * tiles; t += gridDim.x) {
-    const int64_t n = t / tiles;
-    const TriangularTile tile = triangular_tile(t % tiles);
-    const int64_t i0 = tile.row * kTileRows;
-    const int64_t j0 = tile.column * kTileRows;
-    const UnwrappedMap<T> map = maps[n];
+  const int angles = static_cast<int>(maps.n_angular);
+  const C every_angle = C(1) / static_cast<C>(angles);
+  const int64_t tiles = spans.tiles();
+  const Microtile micro = microtile_of(spans);
+  const int64_t t = blockIdx.x;
+  const int64_t n = t / tiles;
+  const SpanTile<C> tile(spans, t % tiles, n_radial);
+  const UnwrappedMap<T> map = maps[n];
 
-    __syncthreads();  // the last tile's cells are done with the rings
-    {
-      const int64_t ring = (threadIdx.x < kTileRows ? i0 : j0) + threadIdx.x % kTileRows;
-      R mine = ring < n_radial ? rings[n * n_radial + ring] : R{};
-      if (!cells.centred) mine.high = mine.low = C(0);
-      if (cells.modulus) {
-        mine.real = mine.size;
-        mine.imaginary = C(0);
-      }
-      tile_rings[threadIdx.x] = mine;
-    }
-    __syncthreads();
+  tile_rings.load(rings + n * n_radial, tile.i0, tile.j0, n_radial, cells.centred, cells.modulus);
+  __syncthreads();
 
-    const int angles = static_cast<int>(n_angular);
-    const auto load_from = [&](int64_t first, const R* side) {
-      const UnwrappedMap<T> tile_map = map.from(first * n_angular);
-      const int rows = static_cast<int>(n_radial - first < kTileRows ? n_radial - first : kTileRows);
-      return operand(AlongInner{}, [=](int row, int k) {
-        if (row >= rows || k >= angles) return C(0);
-        const int sample = row * angles + k;
-        const C weight = tile_map.weight(sample);
-        return weight * ((tile_map.value(sample, weight) - side[row].high) - side[row].low) * side[row].scale;
-      });
+  const auto load_from = [&](int64_t first, int rows, int side) {
+    const int begin = static_cast<int>(first) * angles;
+    const auto load = [=](int row, int k) {
+      if (row >= rows || k >= angles) return Held{};
+      return Held::of(map, begin + row * angles + k);
     };
-    C sum[kThreadRows][4];
-    tile_product(angles, load_from(i0, tile_rings), load_from(j0, tile_rings + kTileRows), i0 == j0, left_buffers,
-                 right_buffers, sum);
-
-    const auto ordered = [&](const R& a, const R& b) {
-      const C value = a.real * b.real + a.imaginary * b.imaginary;
-      return a.usable != C(0) && b.usable != C(0) ? value : cells.fill;
+    const auto finish = [=](const Held& held, int row, int k) {
+      const int ring = side + row;
+      const C centred = (held.value - tile_rings.at(Rings::kHigh, ring)) - tile_rings.at(Rings::kLow, ring);
+      return k < angles ? held.weighted(centred * tile_rings.at(Rings::kScale, ring)) : C(0);
     };
-    Out* const target = out + n * n_radial * n_radial;
-    const C* const pairs = cells.pairs_of(n, n_radial);
-#pragma unroll
-    for (int r = 0; r < kThreadRows; ++r) {
-      const int64_t i = i0 + tile_row(r);
-#pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        const int64_t j = j0 + tile_column(c);
-        if (i >= n_radial || j >= n_radial) continue;
-        const R& row = tile_rings[tile_row(r)];
-        const R& column = tile_rings[kTileRows + tile_column(c)];
-        C value = cells.fill;
-        if (j > i) {
-          value = ordered(row, column);
-        } else if (row.usable != C(0) && column.usable != C(0)) {
-          const C weight = pairs == nullptr ? static_cast<C>(n_angular) : pairs[i * n_radial + j];
-          if (weight > C(0) && weight >= cells.needed) value = sum[r][c] / weight;
-        }
-        store_element(target[i * n_radial + j], value);
+    return micro_operand<InnerFirst, Held>(spans.groups, load, finish);
+  };
+  C sum[Micro<C>::kRows][Micro<C>::kRows];
+  micro_product(angles, load_from(tile.i0, tile.rows, 0), load_from(tile.j0, tile.columns, Micro<C>::kSpan),
+                spans.diagonal, micro, left_buffers, right_buffers, sum);
+
+  // Rings by their number in the tile.
+  const auto usable = [&](int a, int b) {
+    return tile_rings.at(Rings::kUsable, a) != C(0) && tile_rings.at(Rings::kUsable, b) != C(0);
+  };
+  const auto ordered = [&](int a, int b) {
+    const C value = tile_rings.at(Rings::kReal, a) * tile_rings.at(Rings::kReal, b) +
+                    tile_rings.at(Rings::kImaginary, a) * tile_rings.at(Rings::kImaginary, b);
+    return usable(a, b) ? value : cells.fill;
+  };
+  Out* const target = out + n * n_radial * n_radial;
+  const C* const pairs = kWeighted ? cells.pairs_of(n, n_radial) : nullptr;
+  finish_micro(sum, micro, tile.rows, tile.columns, left_buffers, [&](int row, int column, C cell) {
+    const int64_t i = tile.i0 + row;
+    const int64_t j = tile.j0 + column;
+    const int other = Micro<C>::kSpan + column;
+    C value = cells.fill;
+    if (j > i) {
+      value = ordered(row, other);
+    } else if (usable(row, other)) {
+      if (!kWeighted) {
+        value = cell * every_angle;
+      } else {
+        const C weight = pairs[i * n_radial + j];
+        if (weight > C(0) && weight >= cells.needed) value = cell / weight;
       }
     }
-    if (i0 == j0) continue;  // the tile is its own mirror image
-    const int column = static_cast<int>(threadIdx.x) % kTileRows;
-    const R ring = tile_rings[column];
-    for (int row = static_cast<int>(threadIdx.x) / kTileRows; row < kTileRows; row += kTileThreads / kTileRows) {
-      if (i0 + column >= n_radial) continue;
-      store_element(target[(j0 + row) * n_radial + i0 + column], ordered(tile_rings[kTileRows + row], ring));
-    }
-  }
+    store_element(target[i * n_radial + j], value);
+  });
+  if (spans.diagonal) return;  // the tile is its own mirror image
+  for_each_cell(tile.columns, tile.rows, [&](int row, int column) {
+    store_element(target[(tile.j0 + row) * n_radial + tile.i0 + column], ordered(Micro<C>::kSpan + row, column));
+  });
 }
 
 // --- the fused operator
 
-constexpr int kSampleThreads = 256;
+constexpr int kSampleThreads = kPatchSide * kPatchSide;
 // Images for which a thread of a shared geometry uses what it has worked out for its sample.
 constexpr int kImagesOfASample = 16;
 
@@ -304,6 +460,8 @@ struct Detector {
   bool shared_good;
 };
 
+__global__ void zero_kernel(int* number) { *number = 0; }
+
 // The unwrapped maps of images `first` to `first + count`, and their validity weights: of all where the geometry is
 // shared, then written by whoever has the first images, else of each.
 //
@@ -313,28 +471,33 @@ struct Detector {
 // geometry, or 24 bytes of a plan of it; a float costs four bytes. At R = 128 that is five samplings of 2 to 4 MB of L2
 // traffic a map against one, and 0.5 MB for the floats. Where the geometry is shared, a thread works it out once for
 // many images, so that there is no plan in memory either.
+//
+// `partial` is set where a sample counts for less than one; where none does, as without a mask, the map goes without
+// weights.
 template <typename T>
 __global__ void sample_kernel(const T* __restrict__ images, Detector detector, bool shared,
                               const Complex<double>* __restrict__ directions, int64_t first, int64_t count,
-                              compute_t<T>* __restrict__ values, compute_t<T>* __restrict__ weights) {
+                              compute_t<T>* __restrict__ values, compute_t<T>* __restrict__ weights,
+                              int* __restrict__ partial) {
   using C = compute_t<T>;
   const PolarGrid& grid = detector.grid;
   const int64_t samples = grid.n_radial * grid.n_angular;
   const int64_t pixels = grid.height * grid.width;
-  const int64_t blocks = (samples + kSampleThreads - 1) / kSampleThreads;
+  const int64_t blocks = patches(grid.n_radial, grid.n_angular);
   const int64_t of_a_slice = shared ? kImagesOfASample : 1;
   const int64_t slices = (count + of_a_slice - 1) / of_a_slice;
   for (int64_t b = blockIdx.x; b < blocks * slices; b += gridDim.x) {
-    const int64_t sample = b % blocks * kSampleThreads + threadIdx.x;
-    if (sample >= samples) continue;
+    const PatchCell cell = patch_cell(b % blocks, grid.n_angular);
+    if (cell.row >= grid.n_radial || cell.column >= grid.n_angular) continue;
+    const int64_t sample = cell.row * grid.n_angular + cell.column;
     const int64_t begin = b / blocks * of_a_slice;
     const int64_t end = begin + of_a_slice < count ? begin + of_a_slice : count;
     const double* const center = detector.center + (detector.shared_center ? 0 : 2 * (first + begin));
     const uint8_t* const good =
         detector.good == nullptr || detector.shared_good ? detector.good : detector.good + (first + begin) * pixels;
-    const Complex<double> direction = directions[sample % grid.n_angular];
+    const Complex<double> direction = directions[cell.column];
     const Position at =
-        polar_position(grid.radius(sample / grid.n_angular), direction.real, direction.imaginary, center[0], center[1]);
+        polar_position(grid.radius(cell.row), direction.real, direction.imaginary, center[0], center[1]);
     Taps taps;
     bilinear_taps(polar_source(grid), at, grid.nearest, good, taps, nullptr);
     int32_t pixel[4];  // images have less than 2^31 pixels
@@ -344,7 +507,10 @@ __global__ void sample_kernel(const T* __restrict__ images, Detector detector, b
       pixel[t] = static_cast<int32_t>(taps.element[t]);
       coefficient[t] = taps.total > 0.0 ? static_cast<C>(taps.weight[t] / taps.total) : C(0);
     }
-    if (!shared || begin == 0) weights[begin * samples + sample] = static_cast<C>(taps.total);
+    if (!shared || begin == 0) {
+      weights[begin * samples + sample] = static_cast<C>(taps.total);
+      if (taps.total != 1.0) atomicMax(partial, 1);
+    }
 #pragma unroll 4
     for (int64_t n = begin; n < end; ++n) {
       const T* const image = images + (first + n) * pixels;
@@ -422,66 +588,110 @@ __launch_bounds__(kGradientRings* kGradientWarps, 4) __global__
   }
 }
 
-// product[n, i, k] = sum_j (L + L')[i, j] Y[j, k]. Tiles of rings by angles.
+// symmetric[n, i, j] = (L + L')[i, j]: the gradient of the lower triangle over D, and its mirror image. A block has
+// 32 x 32 cells on or below the diagonal, and their image by way of shared memory.
+constexpr int kMirrorSide = 32;
+constexpr int kMirrorRows = 8;  // at a time
+
 template <typename T>
-__launch_bounds__(kTileThreads, Tile<compute_t<T>>::kBlocks) __global__
-    void lower_gradient_kernel(const T* __restrict__ grad, UnwrappedMaps<T> maps, int64_t count,
-                               const Ring<compute_t<T>>* __restrict__ rings, Cells<compute_t<T>> cells,
-                               compute_t<T>* __restrict__ product) {
+__launch_bounds__(kMirrorSide* kMirrorRows) __global__
+    void mirror_gradient_kernel(const T* __restrict__ grad, UnwrappedMaps<T> maps, int64_t count,
+                                const Ring<compute_t<T>>* __restrict__ rings, Cells<compute_t<T>> cells,
+                                compute_t<T>* __restrict__ symmetric) {
   using C = compute_t<T>;
-  using V = Vector<C>;
-  CDIFAST_SHARED(V, left_buffers, Tile<C>::kVectors);
-  CDIFAST_SHARED(V, right_buffers, Tile<C>::kVectors);
+  constexpr int kStride = kMirrorSide + 1;  // rows begin in different banks
+  CDIFAST_SHARED(C, held, kMirrorSide * kStride);
+  const int column = static_cast<int>(threadIdx.x) % kMirrorSide;
   const int64_t n_radial = maps.n_radial;
-  const int64_t n_angular = maps.n_angular;
-  const int64_t down = (n_radial + kTileRows - 1) / kTileRows;
-  const int64_t tiles = down * ((n_angular + kTileRows - 1) / kTileRows);
+  const int64_t across = (n_radial + kMirrorSide - 1) / kMirrorSide;
+  const int64_t tiles = across * (across + 1) / 2;
   for (int64_t t = blockIdx.x; t < count * tiles; t += gridDim.x) {
     const int64_t n = t / tiles;
-    const int64_t i0 = t % tiles % down * kTileRows;
-    const int64_t k0 = t % tiles / down * kTileRows;
-    const UnwrappedMap<T> map = maps[n];
+    int64_t tile_row = 0;
+    int64_t tile_column = t % tiles;
+    while (tile_column > tile_row) tile_column -= ++tile_row;
+    const int64_t i0 = tile_row * kMirrorSide;
+    const int64_t j0 = tile_column * kMirrorSide;
     const Ring<C>* const ring = rings + n * n_radial;
-    const T* const gradient = grad + n * n_radial * n_radial;
     const C* const pairs = cells.pairs_of(n, n_radial);
-
-    // Below the diagonal the gradient's rows are the product's, above it they are its columns: along a row either way.
-    const auto place = [&](int element, int first, int& row, int& inner) {
-      if (first > i0) {
-        AlongRows<kTileRows>{}(element, first, row, inner);
-      } else {
-        AlongInner{}(element, first, row, inner);
-      }
-    };
-    const auto symmetric = [&](int row, int j) {
+    const T* const gradient = grad + n * n_radial * n_radial;
+    C* const target = symmetric + n * n_radial * n_radial;
+    __syncthreads();
+    for (int row = static_cast<int>(threadIdx.x) / kMirrorSide; row < kMirrorSide; row += kMirrorRows) {
       const int64_t i = i0 + row;
-      if (i >= n_radial || j >= n_radial || ring[i].usable == C(0) || ring[j].usable == C(0)) return C(0);
-      const int64_t cell = i < j ? static_cast<int64_t>(j) * n_radial + i : i * n_radial + j;
-      const C weight = pairs == nullptr ? static_cast<C>(n_angular) : pairs[cell];
-      if (!(weight > C(0) && weight >= cells.needed)) return C(0);
-      const C value = load_element(gradient[cell]) / weight;
-      return i == j ? value + value : value;
-    };
-    const auto weighted = [&](int column, int j) {
-      const int64_t k = k0 + column;
-      if (j >= n_radial || k >= n_angular || ring[j].usable == C(0)) return C(0);
-      const C weight = map.weight(j * n_angular + k);
-      const C value = map.value(j * n_angular + k, weight);
-      return weight * (cells.centred ? (value - ring[j].high) - ring[j].low : value) * ring[j].scale;
-    };
-    C sum[kThreadRows][4];
-    tile_product(static_cast<int>(n_radial), operand(place, symmetric), operand(AlongRows<kTileRows>{}, weighted),
-                 false, left_buffers, right_buffers, sum);
-#pragma unroll
-    for (int r = 0; r < kThreadRows; ++r) {
-#pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        const int64_t i = i0 + tile_row(r);
-        const int64_t k = k0 + tile_column(c);
-        if (i < n_radial && k < n_angular) product[(n * n_radial + i) * n_angular + k] = sum[r][c];
+      const int64_t j = j0 + column;
+      C value = 0;
+      if (i < n_radial && j <= i && ring[i].usable != C(0) && ring[j].usable != C(0)) {
+        const C weight = pairs == nullptr ? static_cast<C>(maps.n_angular) : pairs[i * n_radial + j];
+        if (weight > C(0) && weight >= cells.needed) value = load_element(gradient[i * n_radial + j]) / weight;
+      }
+      held[row * kStride + column] = i == j ? value + value : value;
+    }
+    __syncthreads();
+    for (int row = static_cast<int>(threadIdx.x) / kMirrorSide; row < kMirrorSide; row += kMirrorRows) {
+      const bool below = i0 != j0 || column <= row;
+      if (i0 + row < n_radial && j0 + column < n_radial) {
+        target[(i0 + row) * n_radial + j0 + column] = held[below ? row * kStride + column : column * kStride + row];
+      }
+      if (i0 != j0 && j0 + row < n_radial && i0 + column < n_radial) {
+        target[(j0 + row) * n_radial + i0 + column] = held[column * kStride + row];
       }
     }
   }
+}
+
+// How the product of rings by angles is cut into tiles.
+struct RingAngleTiles {
+  int64_t down, along;
+  int ring_groups, angle_groups;
+};
+
+// product[n, i, k] = sum_j (L + L')[i, j] Y[j, k].
+template <typename T>
+__launch_bounds__(kMostMicroThreads, Micro<compute_t<T>>::kBlocks) __global__
+    void lower_gradient_kernel(const compute_t<T>* __restrict__ symmetric, UnwrappedMaps<T> maps, RingAngleTiles tiles,
+                               const Ring<compute_t<T>>* __restrict__ rings, bool centred,
+                               compute_t<T>* __restrict__ product) {
+  using C = compute_t<T>;
+  using V = Vector<C>;
+  CDIFAST_SHARED(V, left_buffers, Micro<C>::kVectors);
+  CDIFAST_SHARED(V, right_buffers, Micro<C>::kVectors);
+  const int n_radial = static_cast<int>(maps.n_radial);
+  const int n_angular = static_cast<int>(maps.n_angular);
+  const int64_t ring_span = static_cast<int64_t>(tiles.ring_groups) * Micro<C>::kRows;
+  const int64_t angle_span = static_cast<int64_t>(tiles.angle_groups) * Micro<C>::kRows;
+  const int64_t of_a_map = tiles.down * tiles.along;
+  const Microtile micro = square_microtile(static_cast<int>(threadIdx.x), tiles.ring_groups, tiles.angle_groups);
+  const int64_t t = blockIdx.x;
+  const int64_t n = t / of_a_map;
+  const int64_t i0 = t % of_a_map % tiles.down * ring_span;
+  const int k0 = static_cast<int>(t % of_a_map / tiles.down * angle_span);
+  const int rows = static_cast<int>(n_radial - i0 < ring_span ? n_radial - i0 : ring_span);
+  const int columns = n_angular - k0 < angle_span ? n_angular - k0 : static_cast<int>(angle_span);
+  const UnwrappedMap<T> map = maps[n];
+  const Ring<C>* const ring = rings + n * n_radial;
+  const C* const gradient = symmetric + (n * n_radial + i0) * n_radial;
+
+  const auto mirrored = [=](int row, int j) {
+    return row < rows && j < n_radial ? gradient[row * n_radial + j] : C(0);
+  };
+  using Held = HeldSample<C, true>;
+  const auto sample = [=](int column, int j) {
+    if (j >= n_radial || column >= columns) return Held{};
+    return Held::of(map, j * n_angular + k0 + column);
+  };
+  const auto weighted = [=](const Held& held, int, int j) {
+    const Ring<C> mine = j < n_radial ? ring[j] : Ring<C>{};
+    const C value = held.weighted((centred ? (held.value - mine.high) - mine.low : held.value) * mine.scale);
+    return mine.usable != C(0) ? value : C(0);
+  };
+  C sum[Micro<C>::kRows][Micro<C>::kRows];
+  micro_product(n_radial, plain_operand<InnerFirst, C>(tiles.ring_groups, mirrored),
+                micro_operand<RowsFirst, Held>(tiles.angle_groups, sample, weighted), false, micro, left_buffers,
+                right_buffers, sum);
+  finish_micro(sum, micro, rows, columns, left_buffers, [&](int row, int column, C cell) {
+    product[(n * n_radial + i0 + row) * n_angular + k0 + column] = cell;
+  });
 }
 
 // The gradient of the samples from those of Y and Z: directly, and through the ring's mean and deviation. One warp a

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "correlation_kernel.cuh"
 #include "correlation_launch.h"
 #include "grid.h"
@@ -14,7 +16,9 @@ struct Arrays {
   C* pairs = nullptr;  // of the shared weights, or of a pass
   Ring<C>* rings = nullptr;
   Complex<C>* to_parts = nullptr;
+  C* symmetric = nullptr;
   C* product = nullptr;
+  int* partial = nullptr;
   Complex<double>* directions = nullptr;
   C* values = nullptr;
   C* weights = nullptr;
@@ -34,7 +38,7 @@ Arrays<C> arrays(Operation operation, const MapShape& shape, bool weighted, bool
   const bool own = weighted && !shared;
   const int64_t size = static_cast<int64_t>(sizeof(C));
   const int64_t a_map = shape.n_radial * static_cast<int64_t>(sizeof(Ring<C>)) + (own ? cells * size : 0) +
-                        (backward ? (2 * shape.n_radial + samples) * size : 0) +
+                        (backward ? (2 * shape.n_radial + cells + samples) * size : 0) +
                         (fused ? samples * size * (own ? 2 : 1) : 0);
   Arrays<C> result;
   result.pass = maps_of_a_pass(shape.count, a_map);
@@ -44,9 +48,11 @@ Arrays<C> arrays(Operation operation, const MapShape& shape, bool weighted, bool
   if (weighted) result.pairs = workspace.take<C>((own ? result.pass : 1) * cells);
   if (backward) {
     result.to_parts = workspace.take<Complex<C>>(result.pass * shape.n_radial);
+    result.symmetric = workspace.take<C>(result.pass * cells);
     result.product = workspace.take<C>(result.pass * samples);
   }
   if (fused) {
+    result.partial = workspace.take<int>(1);
     result.directions = workspace.take<Complex<double>>(shape.n_angular);
     result.values = workspace.take<C>(result.pass * samples);
     result.weights = workspace.take<C>((own ? result.pass : 1) * samples);
@@ -55,9 +61,37 @@ Arrays<C> arrays(Operation operation, const MapShape& shape, bool weighted, bool
   return result;
 }
 
-int64_t triangle(int64_t n_radial) {
-  const int64_t across = divide_up(n_radial, kTileRows);
-  return across * (across + 1) / 2;
+// A block for each tile of a pass, whose maps would not fit into memory before they are 2^31.
+unsigned blocks(int64_t tiles) { return static_cast<unsigned>(tiles); }
+
+// Groups of rows that are cut into spans of as many groups each, at most those of a tile.
+struct Cut {
+  int64_t spans;
+  int groups;
+};
+
+template <typename C>
+Cut cut(int64_t rows) {
+  const int64_t groups = divide_up(rows, Micro<C>::kRows);
+  const int64_t spans = divide_up(groups, Micro<C>::kGroups);
+  return {spans, static_cast<int>(divide_up(groups, spans))};
+}
+
+// Threads for so many microtiles; at least the warps that bring so many units of a chunk, `held` a thread.
+unsigned micro_threads(int microtiles, int units, int held) {
+  return static_cast<unsigned>(kWarp * std::max(divide_up(microtiles, kWarp), divide_up(units, held)));
+}
+
+// Calls f(spans, threads) for the tiles on the diagonal, then for those below it, where there are any.
+template <typename C, typename F>
+void for_both_spans(int64_t n_radial, const F& f) {
+  const Cut rings = cut<C>(n_radial);
+  const int groups = rings.groups;
+  const int units = InnerFirst::units<C>(groups);
+  f(Spans{rings.spans, groups, true}, micro_threads(groups * (groups + 1) / 2, units, Micro<C>::kHeldAlone));
+  if (rings.spans > 1) {
+    f(Spans{rings.spans, groups, false}, micro_threads(groups * groups, units, Micro<C>::kHeldOfTwo));
+  }
 }
 
 template <typename C>
@@ -65,18 +99,34 @@ void unit_circle(int64_t turns, int64_t count, Complex<C>* table, void* stream) 
   launch(unit_circle_kernel<C>, blocks_for(divide_up(count, 256)), 256, stream, turns, count, table);
 }
 
-template <typename C>
-void pair_weights(const C* weights, int64_t count, const MapShape& shape, C* pairs, void* stream) {
-  const C* const raw = nullptr;
-  launch(pair_weights_kernel<C>, blocks_for(count * triangle(shape.n_radial)), kTileThreads, stream, weights, count,
-         shape.n_radial, shape.n_angular, raw, C(0), pairs);
+// For `count` sets of weights. `ring_weights`: the finished weights of the cells of maps are wanted.
+template <typename T>
+void pair_weights(const UnwrappedMaps<T>& maps, int64_t count, const compute_t<T>* ring_weights, compute_t<T> needed,
+                  compute_t<T>* pairs, void* stream) {
+  using C = compute_t<T>;
+  const UnwrappedMaps<C> weights{nullptr,       maps.weights,   maps.shared_weights,
+                                 maps.n_radial, maps.n_angular, maps.partial};
+  for_both_spans<C>(maps.n_radial, [&](const Spans& spans, unsigned threads) {
+    launch(pair_weights_kernel<C>, blocks(count * spans.tiles()), threads, stream, weights, spans, ring_weights, needed,
+           pairs);
+  });
 }
 
 template <typename T>
 void ring_statistics(const UnwrappedMaps<T>& maps, int64_t count, const MapRule& rule,
                      const Arrays<compute_t<T>>& arrays, void* stream) {
-  launch(ring_statistics_kernel<T>, blocks_for(divide_up(count * maps.n_radial, kRingsPerBlock)), kRingThreads, stream,
-         maps, count, arrays.harmonic, rule.normalize, needed_weight(rule.min_weight, maps.n_angular), arrays.rings);
+  const unsigned blocks = blocks_for(divide_up(count * maps.n_radial, kRingsPerBlock * kRingsOfAWarp));
+  const double needed = needed_weight(rule.min_weight, maps.n_angular);
+  const auto run = [&](auto kernel) {
+    launch(kernel, blocks, kRingThreads, stream, maps, count, arrays.harmonic, rule.normalize, needed, arrays.rings);
+  };
+  if (maps.n_angular <= 8 * kWarp) {
+    run(short_ring_statistics_kernel<T, 8>);
+  } else if (maps.n_angular <= 23 * kWarp && sizeof(compute_t<T>) == 4) {
+    run(short_ring_statistics_kernel < T, sizeof(compute_t<T>) == 4 ? 23 : 8 >);
+  } else {
+    run(ring_statistics_kernel<T>);
+  }
 }
 
 template <typename C>
@@ -89,6 +139,21 @@ Cells<C> cells(const MapRule& rule, const MapShape& shape, bool weighted, bool s
           static_cast<C>(rule.fill)};
 }
 
+template <typename T>
+void own_pair_weights(const UnwrappedMaps<T>& maps, int64_t count, const Arrays<compute_t<T>>& arrays, void* stream) {
+  const compute_t<T>* const unfinished = nullptr;
+  pair_weights(maps, count, unfinished, compute_t<T>(0), arrays.pairs, stream);
+}
+
+// Of weights that all maps share.
+template <typename T>
+void shared_pair_weights(const MapShape& shape, const WeightArgument& weight, const Arrays<compute_t<T>>& arrays,
+                         void* stream) {
+  using C = compute_t<T>;
+  own_pair_weights(UnwrappedMaps<T>{nullptr, static_cast<const C*>(weight.data), true, shape.n_radial, shape.n_angular},
+                   1, arrays, stream);
+}
+
 // Statistics, pairs where every map has its own, and the maps, of one pass.
 template <typename T, typename Out>
 void maps_of_pass(const UnwrappedMaps<T>& maps, int64_t count, const MapShape& shape, const MapRule& rule,
@@ -96,9 +161,17 @@ void maps_of_pass(const UnwrappedMaps<T>& maps, int64_t count, const MapShape& s
   using C = compute_t<T>;
   const bool weighted = maps.weights != nullptr;
   ring_statistics(maps, count, rule, arrays, stream);
-  if (weighted && !maps.shared_weights) pair_weights(maps.weights, count, shape, arrays.pairs, stream);
-  launch(map_kernel<T, Out>, blocks_for(count * triangle(shape.n_radial)), kTileThreads, stream, maps, count,
-         static_cast<const Ring<C>*>(arrays.rings), cells<C>(rule, shape, weighted, maps.shared_weights, arrays), out);
+  if (weighted && !maps.shared_weights) own_pair_weights(maps, count, arrays, stream);
+  const auto run = [&](auto kernel) {
+    for_both_spans<C>(shape.n_radial, [&](const Spans& spans, unsigned threads) {
+      launch(kernel, blocks(count * spans.tiles()), threads, stream, maps, spans,
+             static_cast<const Ring<C>*>(arrays.rings), cells<C>(rule, shape, weighted, maps.shared_weights, arrays),
+             out);
+    });
+  };
+  // Whether samples of detector frames have weights is known on the GPU alone.
+  if (weighted) run(map_kernel<T, Out, true>);
+  if (!weighted || maps.partial != nullptr) run(map_kernel<T, Out, false>);
 }
 
 // Calls f(first map, count, the maps of the pass) for each pass.
@@ -155,9 +228,7 @@ int correlation_map(DType dtype, const MapShape& shape, const void* unwrapped, c
     using C = compute_t<T>;
     const auto memory = arrays<C>(Operation::forward, shape, weight.data != nullptr, weight.shared, workspace);
     unit_circle(rule.order, shape.n_angular, memory.harmonic, stream);
-    if (weight.data != nullptr && weight.shared) {
-      pair_weights(static_cast<const C*>(weight.data), 1, shape, memory.pairs, stream);
-    }
+    if (weight.data != nullptr && weight.shared) shared_pair_weights<T>(shape, weight, memory, stream);
     for_each_pass<T>(shape, unwrapped, weight, memory.pass,
                      [&](int64_t first, int64_t count, const UnwrappedMaps<T>& maps) {
                        maps_of_pass(maps, count, shape, rule, memory,
@@ -185,21 +256,28 @@ int correlation_map_backward(DType dtype, const MapShape& shape, const void* gra
     const auto memory = arrays<C>(Operation::backward, shape, weighted, weight.shared, workspace);
     const Ring<C>* const rings = memory.rings;
     unit_circle(rule.order, shape.n_angular, memory.harmonic, stream);
-    if (weighted && weight.shared) {
-      pair_weights(static_cast<const C*>(weight.data), 1, shape, memory.pairs, stream);
-    }
+    if (weighted && weight.shared) shared_pair_weights<T>(shape, weight, memory, stream);
+    const Cut ring_cut = cut<C>(n_radial);
+    const Cut angle_cut = cut<C>(shape.n_angular);
+    const RingAngleTiles tiles{ring_cut.spans, angle_cut.spans, ring_cut.groups, angle_cut.groups};
+    const unsigned threads = micro_threads(
+        ring_cut.groups * angle_cut.groups,
+        std::max(InnerFirst::units<C>(ring_cut.groups), RowsFirst::units<C>(angle_cut.groups)), Micro<C>::kHeldOfTwo);
     for_each_pass<T>(
         shape, unwrapped, weight, memory.pass, [&](int64_t first, int64_t count, const UnwrappedMaps<T>& maps) {
           const T* const gradient = static_cast<const T*>(grad) + first * n_radial * n_radial;
           ring_statistics(maps, count, rule, memory, stream);
-          if (weighted && !weight.shared) pair_weights(maps.weights, count, shape, memory.pairs, stream);
+          if (weighted && !weight.shared) own_pair_weights(maps, count, memory, stream);
           launch(upper_gradient_kernel<T>, blocks_for(count * divide_up(n_radial, kGradientRings)),
                  kGradientRings * kGradientWarps, stream, gradient, count, n_radial, rings, rule.modulus,
                  memory.to_parts);
-          launch(lower_gradient_kernel<T>,
-                 blocks_for(count * divide_up(n_radial, kTileRows) * divide_up(shape.n_angular, kTileRows)),
-                 kTileThreads, stream, gradient, maps, count, rings,
-                 cells<C>(rule, shape, weighted, weight.shared, memory), memory.product);
+          const int64_t mirrors = divide_up(n_radial, kMirrorSide);
+          launch(mirror_gradient_kernel<T>, blocks_for(count * mirrors * (mirrors + 1) / 2), kMirrorSide * kMirrorRows,
+                 stream, gradient, maps, count, rings, cells<C>(rule, shape, weighted, weight.shared, memory),
+                 memory.symmetric);
+          launch(lower_gradient_kernel<T>, blocks(count * tiles.down * tiles.along), threads, stream,
+                 static_cast<const C*>(memory.symmetric), maps, tiles, rings, rule.normalize == Normalize::pearson,
+                 memory.product);
           launch(ring_gradient_kernel<T>, blocks_for(divide_up(count * n_radial, kRingsPerBlock)), kRingThreads, stream,
                  maps, count, memory.harmonic, rule.normalize, rule.modulus, rings, memory.product, memory.to_parts,
                  static_cast<T*>(grad_unwrapped) + first * n_radial * shape.n_angular);
@@ -226,9 +304,9 @@ int correlation_weight(DType dtype, const MapShape& shape, const void* weight, d
     C* const sums = static_cast<C*>(workspace);
     launch(ring_weights_kernel<C>, blocks_for(divide_up(rings, kRingsPerBlock)), kRingThreads, stream, weights, rings,
            shape.n_angular, sums);
-    launch(pair_weights_kernel<C>, blocks_for(shape.count * triangle(shape.n_radial)), kTileThreads, stream, weights,
-           shape.count, shape.n_radial, shape.n_angular, sums,
-           static_cast<C>(needed_weight(min_weight, shape.n_angular)), static_cast<C*>(out));
+    pair_weights(UnwrappedMaps<C>{nullptr, weights, false, shape.n_radial, shape.n_angular}, shape.count,
+                 static_cast<const C*>(sums), static_cast<C>(needed_weight(min_weight, shape.n_angular)),
+                 static_cast<C*>(out), stream);
   };
   dtype == DType::f64 ? run(TypeTag<double>{}) : run(TypeTag<float>{});
   return launch_error();
@@ -255,14 +333,15 @@ int polar_correlation_map(DType dtype, int64_t count, const void* images, const 
     const Detector geometry{grid, detector.center, detector.good, detector.shared_center, detector.shared_good};
     unit_circle(rule.order, grid.n_angular, memory.harmonic, stream);
     unit_circle(int64_t{1}, grid.n_angular, memory.directions, stream);
-    const UnwrappedMaps<C> maps{memory.values, memory.weights, shared, grid.n_radial, grid.n_angular};
+    const UnwrappedMaps<C> maps{memory.values, memory.weights, shared, grid.n_radial, grid.n_angular, memory.partial};
+    launch(zero_kernel, 1, 1, stream, memory.partial);
     for (int64_t first = 0; first < count; first += memory.pass) {
       const int64_t pass = memory.pass < count - first ? memory.pass : count - first;
       const int64_t slices = divide_up(pass, shared ? kImagesOfASample : 1);
-      launch(sample_kernel<T>, blocks_for(divide_up(grid.n_radial * grid.n_angular, kSampleThreads) * slices),
-             kSampleThreads, stream, static_cast<const T*>(images), geometry, shared, memory.directions, first, pass,
-             memory.values, memory.weights);
-      if (shared && first == 0) pair_weights(maps.weights, 1, shape, memory.pairs, stream);
+      launch(sample_kernel<T>, blocks_for(patches(grid.n_radial, grid.n_angular) * slices), kSampleThreads, stream,
+             static_cast<const T*>(images), geometry, shared, memory.directions, first, pass, memory.values,
+             memory.weights, memory.partial);
+      if (shared && first == 0) own_pair_weights(maps, 1, memory, stream);
       maps_of_pass(maps, pass, shape, rule, memory, static_cast<Out*>(out) + first * grid.n_radial * grid.n_radial,
                    stream);
     }

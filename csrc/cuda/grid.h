@@ -11,7 +11,8 @@ namespace cdifast::cuda {
 #define CDIFAST_MAX_BLOCKS 4096
 #endif
 
-// Of a map: a tile of the product (product.cuh) has 64 rings, whose samples it counts in 32 bits.
+// Of a map: kernels count them in 32 bits, a tile's (microtile.cuh, product.cuh) from its first one on.
+constexpr int64_t kMostSamples = (int64_t{1} << 31) - 1;
 constexpr int64_t kMostAngles = int64_t{1} << 25;
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "launch.cuh"
+#include "vector.h"
 
 namespace cdifast::cuda {
 
@@ -21,13 +22,6 @@ constexpr int kTileThreads = 128;
 constexpr int kTileRows = 64;
 constexpr int kThreadRows = 8;
 constexpr int kThreadsAcross = kTileThreads / (kTileRows / kThreadRows);
-
-// kCount elements that move as one 16-byte access.
-template <typename C>
-struct alignas(16) Vector {
-  static constexpr int kCount = 16 / static_cast<int>(sizeof(C));
-  C element[kCount];
-};
 
 template <typename C>
 struct Tile {

@@ -47,6 +47,16 @@ struct UnwrappedMaps {
   bool shared_weights;
   int64_t n_radial;
   int64_t n_angular;
+  // Where this is given and zero, all weights are one: only the GPU knows, and the host does not wait for it.
+  const int* partial = nullptr;
+
+  __device__ bool weighted() const { return weights != nullptr && (partial == nullptr || *partial != 0); }
+  // Without the weights where they are all one.
+  __device__ UnwrappedMaps resolved() const {
+    UnwrappedMaps maps = *this;
+    if (!weighted()) maps.weights = nullptr;
+    return maps;
+  }
 
   __device__ UnwrappedMap<T> operator[](int64_t n) const {
     const int64_t samples = n_radial * n_angular;

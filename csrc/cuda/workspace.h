@@ -10,7 +10,7 @@ namespace cdifast::cuda {
 // H100) when the next reads it. The emulator is built with little, so that a few small maps already take several
 // passes.
 #if !defined(CDIFAST_PASS_BYTES)
-#define CDIFAST_PASS_BYTES (32 << 20)
+#define CDIFAST_PASS_BYTES (64 << 20)
 #endif
 
 // Maps of a pass; at least one.
