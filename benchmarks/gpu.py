@@ -7,6 +7,7 @@ again from what is committed.
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import gc
 import json
@@ -336,8 +337,8 @@ FAMILIES: list[Callable[[], Iterator[Work]]] = [
 ]
 
 
-def measure() -> list[Timed]:
-    """Time everything on the current GPU; what fails is printed and left out."""
+def measure(only: re.Pattern[str] = re.compile("")) -> list[Timed]:
+    """Time every work whose title matches on the current GPU; what fails is printed and left out."""
     from triton.testing import do_bench
 
     found = []
@@ -345,6 +346,8 @@ def measure() -> list[Timed]:
     with torch.device(DEVICE):
         for family in FAMILIES:
             for work in family():
+                if not only.search(work.title):
+                    continue
                 with torch.device("cpu"):
                     exact = None if work.exact is None else work.exact()
                 for name, build in work.calls.items():
@@ -457,13 +460,18 @@ def save(results: dict[str, Any], path: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, or render what was measured."""
-    if arguments[:1] == ["--render"]:
-        path = Path(arguments[1])
-    else:
-        folder = Path(arguments[0]) if arguments else RESULTS
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the results go")
+    parser.add_argument("--only", default="", metavar="REGEX", help="only what matches is timed, and nothing written")
+    parser.add_argument("--render", type=Path, metavar="JSON", help="make the page again from results")
+    given = parser.parse_args(arguments)
+    if given.only:
+        measure(re.compile(given.only))
+        return 0
+    path = given.render
+    if path is None:
         about = {**card(), "commit": machine.commit(RESULTS.parents[1])}
-        slug = "-".join(re.findall(r"[a-z0-9]+", about["card"].lower()))
-        path = folder / f"{slug}.json"
+        path = given.folder / f"{'-'.join(re.findall(r'[a-z0-9]+', about['card'].lower()))}.json"
         save({"card": about, "entries": [asdict(entry) for entry in measure()]}, path)
     text = page(json.loads(path.read_text(encoding="utf-8")))
     path.with_suffix(".md").write_text(text, encoding="utf-8")

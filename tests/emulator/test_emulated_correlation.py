@@ -108,9 +108,11 @@ def test_equals_the_float64_reference(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=names)
-@pytest.mark.parametrize("n_radial", [1, 64, 70])
-def test_tiles_of_any_number_of_rings(configure: Configure, dtype: torch.dtype, n_radial: int) -> None:
-    """One tile and less, exactly one, and three with a rest, in several passes; an angle more than chunks hold."""
+@pytest.mark.parametrize("tiles", ["one ring", "one tile", "three and a rest"])
+def test_tiles_of_any_number_of_rings(configure: Configure, dtype: torch.dtype, tiles: str) -> None:
+    """In several passes; an angle more than chunks hold."""
+    whole = 128 if dtype == torch.float32 else 64  # csrc/cuda/microtile.cuh
+    n_radial = {"one ring": 1, "one tile": whole, "three and a rest": whole + 6}[tiles]
     unwrapped = unwrapped_maps(2, n_radial, 33, dtype)
     for kind in ("none", "own") if n_radial > 4 else ("none",):
         weight = weights_for(kind, unwrapped)
@@ -119,6 +121,17 @@ def test_tiles_of_any_number_of_rings(configure: Configure, dtype: torch.dtype, 
         found = emulated(spoil(unwrapped, weight), stored, normalize="pearson")
         assert torch.equal(found == FILL, expected == FILL)
         assert relative_error(found, expected) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("n_angular", [256, 257, 737])
+def test_rings_of_any_length(configure: Configure, n_angular: int) -> None:
+    """Those that a warp's registers hold, 8 or 23 samples a lane, and those that they do not."""
+    unwrapped = unwrapped_maps(1, 2, n_angular, torch.float32)
+    for kind in ("none", "own"):
+        weight = weights_for(kind, unwrapped)
+        stored = None if weight is None else weight.float()
+        expected = expected_map(unwrapped, weight, normalize="pearson")
+        assert relative_error(emulated(spoil(unwrapped, weight), stored, normalize="pearson"), expected) < 2e-6
 
 
 def test_as_many_passes_as_it_takes(configure: Configure) -> None:
