@@ -49,7 +49,7 @@ constexpr int kMostMicroThreads = Micro<float>::kGroups * Micro<float>::kGroups;
 struct InnerFirst {
   static constexpr int kUnitRows = 4;
   template <typename C>
-  __device__ static int units(int groups) {
+  CDIFAST_HD static int units(int groups) {
     return groups * Micro<C>::kRows / kUnitRows;
   }
   __device__ static int row(int unit, int lane) { return unit * kUnitRows + lane / 8; }
@@ -64,7 +64,7 @@ struct InnerFirst {
 // ... or 32 neighbouring rows of one k.
 struct RowsFirst {
   template <typename C>
-  __device__ static int units(int groups) {
+  CDIFAST_HD static int units(int groups) {
     return (groups * Micro<C>::kRows + 31) / 32 * Micro<C>::kDepth;
   }
   __device__ static int row(int unit, int lane) { return unit / Micro<float>::kDepth * 32 + lane; }
