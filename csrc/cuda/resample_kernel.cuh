@@ -5,33 +5,40 @@
 // Directions (cos, sin) are read from a table that resample_directions_kernel makes at each launch: the gather of the
 // adjoint tries many samples, and 16 bytes from the cache are cheaper than some 25 double operations for each.
 //
-// Rooflines, for float and a map about as fine as the image; H200: 4.8 TB/s, 17 T double instructions a second;
-// consumer: 1 TB/s, 0.6 T.
+// Rooflines, for float and a map about as fine as the image; H200: 4.8 TB/s, 17 T double instructions a second, 29 T of
+// any kind; consumer: 1 TB/s, 0.6 T double.
 //
-// resample_kernel           A sample: four elements read, one written. Neighbouring threads take neighbouring angles
-//                           (columns on the way back), so that writes are coalesced and reads share cache lines.
-//                           8 bytes of DRAM a sample and image, the sampled part of the image once and the map once,
-//                           and 8 float operations: bound by memory, 600 G samples/s (consumer 125 G). The geometry
-//                           is about 70 double instructions a sample and chunk, 180 on the way back for atan2: it
-//                           takes as long as the memory at 3 (7) images a chunk, consumer 14 (35), and is a tenth of
-//                           it at ten times as many.
-// resample_weight_kernel    4 or 8 bytes written and the same geometry: bound by double arithmetic, once a geometry.
-// resample_backward_kernel  Gathers instead of scattering: no atomics, and the same sums in every run. An element of
-//                           the result finds the samples that read it, about four, recomputes their taps and adds
-//                           coefficient * gradient for up to eight images at a time. 8 bytes of DRAM an element and
-//                           image, each gradient four times from the caches; 4 x 70 (4 x 200) double instructions an
-//                           element for all eight: 490 G (170 G) elements/s, near the memory's 600 G on an H200;
-//                           bound by double arithmetic on a consumer card, 18 G (6 G).
+// resample_kernel           A sample: four elements read, one written. A warp takes 8 columns by 4 rows of the target:
+//                           neighbours in both directions read the same cache lines, which a row of angles alone does
+//                           not, since its arc crosses a line of the image at every sample. 8 bytes of DRAM a sample
+//                           and image, the sampled part of the image once and the map once, and 8 float operations in
+//                           some 25 instructions: bound by memory, 600 G samples/s (consumer 125 G). The geometry is
+//                           about 20 double instructions a sample and chunk where all four neighbours are inside, else
+//                           70, and 110 more on the way back for atan2. Inside it takes as long as the memory does for
+//                           1 (5) images, consumer 4 (27). With a geometry for each image about 90 instructions a
+//                           sample (250), bound by their issue: 300 G (100 G).
+// resample_weight_kernel    4 or 8 bytes written and the geometry, always the 70: bound by double arithmetic, once a
+//                           geometry.
+// resample_backward_lists_kernel
+//                           Gathers instead of scattering: no atomics, and the same sums in every run. An element of
+//                           the result finds the samples that read it, about four, lists them with their coefficients
+//                           in shared memory, and adds coefficient * gradient for all images of the chunk, eight at a
+//                           time. 8 bytes of DRAM an element and image, each gradient four times from the caches, 25
+//                           instructions: bound by memory, 600 G elements/s. The list takes about 4 x 40 (on the way
+//                           back 4 x 150) double instructions an element and chunk, as long as the memory takes for 6
+//                           (21) images, consumer 33 (125).
+// resample_backward_kernel  The same without a list, for one image or a geometry each: bound by the 160 (600) double
+//                           instructions an element and image, 100 G (28 G) elements/s, consumer 4 G (1 G).
 // resample_center_kernel    8 bytes of DRAM a sample and image, gradient and source once; 10 double instructions
 //                           beside the geometry: bound by memory on an H200, by double arithmetic on a consumer card.
 //
 // Load of the gather, polar: the samples near a pixel lie on the rings within a stencil's reach, on each in an
-// interval of angles that grows as 1 / r towards the centre, up to the whole ring. Within n_angular / 64 pixels of
-// the centre an interval has about a warp's worth of angles or more, and a warp shares the work of each pixel; beyond,
-// a thread has its own, about 32 angles a ring at most. Cartesian: the pixels that read an element lie in an annular
-// sector of two steps by two angles, whose rows are cut to the sector before they are walked; on rings whose sectors
-// hold more than 64 pixels a warp shares each. Bounds are conservative by rounding errors only, and the recomputed
-// taps decide.
+// interval of angles that grows as 1 / r towards the centre, up to the whole ring. Cartesian: the pixels that read an
+// element lie in an annular sector of two steps by two angles, whose rows are cut to the sector before they are walked.
+// Where that is much, near the centre or on outer rings, a warp shares the work of each element: without lists from
+// about a warp's worth of angles a ring (n_angular / 64 pixels of the centre) or of 64 pixels a sector, with lists from
+// 18 samples an element, so that a thread's list holds them (schedule_of). Bounds are conservative by rounding errors
+// only, and the recomputed taps decide.
 #pragma once
 
 #include "../common/element.h"
@@ -43,8 +50,12 @@ namespace cdifast::cuda {
 
 constexpr int kResampleThreads = 256;
 constexpr int kResampleWarp = 32;
-// Images that a thread of the gather adds up at a time, in registers.
+// Of the gather with lists. Images that a thread adds up at a time, in registers:
 constexpr int kResampleGroup = 8;
+constexpr int kListThreads = 128;
+// Samples that a thread keeps at a time, each in 8 or 12 bytes of shared memory.
+constexpr int kList = 24;
+constexpr int kListEntries = kList * kListThreads;
 
 // Integer images give float maps; floating ones keep their type.
 template <typename T>
@@ -74,35 +85,147 @@ CDIFAST_HD const double* center_of(const ResampleGeometry& geometry, int64_t g) 
   return geometry.center + g * geometry.center_stride;
 }
 
-// How the gather is shared out. Items of a team are worked on by a warp each, others by one thread.
+// Threads cover a plane in patches, so that what a warp reads lies close together in both directions: a block's are 16
+// columns and all the rows that its threads fill, a warp's 8 columns (a sector of float) by 4 rows.
+constexpr int kPatchColumns = 16;
+constexpr int kWarpColumns = 8;
+
+struct Plane {
+  uint32_t rows, columns;
+  CDIFAST_HD bool holds(uint32_t row, uint32_t column) const { return row < rows && column < columns; }
+};
+
+struct Place {
+  uint32_t row, column;
+};
+
+CDIFAST_HD uint32_t patches_across(const Plane& plane) { return (plane.columns + kPatchColumns - 1) / kPatchColumns; }
+CDIFAST_HD uint32_t patches_of(const Plane& plane, int threads) {
+  const auto patch_rows = static_cast<uint32_t>(threads / kPatchColumns);
+  return patches_across(plane) * ((plane.rows + patch_rows - 1) / patch_rows);
+}
+
+// Of thread `thread` of a block of `threads`, in patch `patch`. May lie beyond the plane.
+CDIFAST_HD Place place_of(const Plane& plane, uint32_t patch, uint32_t thread, int threads) {
+  const uint32_t across = patches_across(plane);
+  const uint32_t down = patch / across;
+  const uint32_t warp = thread / kResampleWarp;
+  const uint32_t lane = thread % kResampleWarp;
+  constexpr uint32_t warps_across = kPatchColumns / kWarpColumns;
+  constexpr uint32_t warp_rows = kResampleWarp / kWarpColumns;
+  return {down * static_cast<uint32_t>(threads / kPatchColumns) + warp / warps_across * warp_rows + lane / kWarpColumns,
+          (patch - down * across) * kPatchColumns + warp % warps_across * kWarpColumns + lane % kWarpColumns};
+}
+
+// How the gather is shared out. Items of a team are worked on by a warp each; the other elements by one thread each,
+// in patches.
 struct GatherSchedule {
   int64_t team_items;
   int64_t team_units;  // blocks' worth of them
   int64_t units;       // with those of single threads
+  Plane single;        // the elements in patches
   int64_t box;         // polar: half the side of the square of team pixels round the centre; -1: there is none
-  int64_t first_wide;  // cartesian: the first team element
 };
 
-// Adds coefficient * gradient for `live` images, whose gradients of one sample lie `stride` apart.
-template <int kImages, typename T>
-CDIFAST_HD void add_gradients(const T* __restrict__ grad, int64_t stride, int live, compute_t<T> coefficient,
-                              compute_t<T> (&sums)[kImages]) {
-#pragma unroll
-  for (int i = 0; i < kImages; ++i) {
-    if (i < live) sums[i] += coefficient * load_element(grad[i * stride]);
-  }
+// The positions whose four neighbours are all inside and valid: their weights need no search. None where the nearest
+// element is taken, or with a mask.
+struct Interior {
+  double y_end, x_end;
+  CDIFAST_HD bool holds(const Position& at) const { return at.y >= 0.0 && at.y < y_end && at.x >= 0.0 && at.x < x_end; }
+};
+
+CDIFAST_HD Interior interior_of(const SourceShape& source, bool nearest, const uint8_t* good) {
+  const bool any = !nearest && good == nullptr;
+  return {any ? static_cast<double>(source.rows - 1) : 0.0,
+          static_cast<double>(source.periodic ? source.columns : source.columns - 1)};
 }
 
-// What of a sample's value comes from `element`, whose place in it may be any of the four, or two where a map has one
-// angle.
 template <typename C>
-CDIFAST_HD C coefficient_of(const Taps& taps, int element) {
-  C coefficient = 0;
+CDIFAST_HD C unless_negligible(C weight) {
+  return weight <= static_cast<C>(kNegligibleWeight) ? C{0} : weight;
+}
+
+// What a sample takes of an image; all coefficients are 0 where it has no value.
+template <typename C>
+struct Reading {
+  uint32_t element[4];
+  C coefficient[4];
+};
+
+// At a position of the interior: bilinear_taps without what cannot happen there.
+template <typename C>
+CDIFAST_HD Reading<C> interior_reading(const SourceShape& source, const Position& at) {
+  const int row = static_cast<int>(at.y);
+  const int column = static_cast<int>(at.x);
+  const double fy = at.y - row;
+  const double fx = at.x - column;
+  const C below = static_cast<C>(fy);
+  const C above = static_cast<C>(1.0 - fy);
+  const C right = static_cast<C>(fx);
+  const C left = static_cast<C>(1.0 - fx);
+  const auto columns = static_cast<uint32_t>(source.columns);
+  const uint32_t first = static_cast<uint32_t>(row) * columns + static_cast<uint32_t>(column);
+  const uint32_t next =
+      source.periodic && static_cast<uint32_t>(column) + 1 == columns ? first + 1 - columns : first + 1;
+  return {{first, next, first + columns, next + columns},
+          {unless_negligible(above * left), unless_negligible(above * right), unless_negligible(below * left),
+           unless_negligible(below * right)}};
+}
+
+// At any position. Returns whether the sample has a value.
+template <typename C>
+CDIFAST_HD bool any_reading(const SourceShape& source, const Position& at, bool nearest, const uint8_t* good,
+                            Reading<C>& reading) {
+  Taps taps;
+  bilinear_taps(source, at, nearest, good, taps, nullptr);
+  const bool has_value = taps.total > 0.0;
+  const double scale = has_value ? 1.0 / taps.total : 0.0;
 #pragma unroll
   for (int t = 0; t < 4; ++t) {
-    if (taps.weight[t] > 0.0 && taps.element[t] == element) coefficient += static_cast<C>(taps.weight[t] / taps.total);
+    reading.element[t] = static_cast<uint32_t>(taps.element[t]);
+    reading.coefficient[t] = static_cast<C>(taps.weight[t] * scale);
   }
-  return coefficient;
+  return has_value;
+}
+
+// Values of one sample in kImages images, whose readings are kOwn: each its own. The images lie `elements` apart and
+// their targets `samples`. All reads come before the first write, so that they are under way together. A masked
+// neighbour may hold NaN, and 0 * NaN is NaN: it is not read at all.
+template <int kImages, bool kOwn, typename T>
+CDIFAST_HD void resample_images(const T* __restrict__ source, int64_t elements, const Reading<compute_t<T>>* readings,
+                                compute_t<T> start, resampled_t<T>* __restrict__ target, int64_t samples) {
+  compute_t<T> value[kImages];
+#pragma unroll
+  for (int i = 0; i < kImages; ++i) value[i] = start;
+#pragma unroll
+  for (int t = 0; t < 4; ++t) {
+#pragma unroll
+    for (int i = 0; i < kImages; ++i) {
+      const Reading<compute_t<T>>& reading = readings[kOwn ? i : 0];
+      if (reading.coefficient[t] != 0) {
+        value[i] += reading.coefficient[t] * load_element(source[i * elements + reading.element[t]]);
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kImages; ++i) store_element(target[i * samples], value[i]);
+}
+
+// What of the value of a sample at `at` comes from `element`, whose place in it may be any of the four, or two where a
+// map has one angle. (dy, dx) is the way to the element, the short one where columns go round.
+template <typename C>
+CDIFAST_HD C coefficient_of(const SourceShape& source, const Interior& interior, const Position& at, bool nearest,
+                            const uint8_t* good, int element, double dy, double dx) {
+  if (interior.holds(at) && source.columns > 1) {
+    return unless_negligible(static_cast<C>(1.0 - __builtin_fabs(dy)) * static_cast<C>(1.0 - __builtin_fabs(dx)));
+  }
+  Taps taps;
+  bilinear_taps(source, at, nearest, good, taps, nullptr);
+  if (taps.total == 0.0) return 0;
+  double weight = 0.0;
+#pragma unroll
+  for (int t = 0; t < 4; ++t) weight += taps.element[t] == element ? taps.weight[t] : 0.0;
+  return static_cast<C>(weight / taps.total);
 }
 
 // A bound as a whole number within [low, high], rounded up or down; NaN and infinity are no trouble.
@@ -121,13 +244,11 @@ struct PolarKind {
   };
 
   CDIFAST_HD static SourceShape source(const PolarGrid& grid) { return polar_source(grid); }
-  CDIFAST_HD static uint32_t samples(const PolarGrid& grid) {
-    return static_cast<uint32_t>(grid.n_radial * grid.n_angular);
+  CDIFAST_HD static Plane target(const PolarGrid& grid) {
+    return {static_cast<uint32_t>(grid.n_radial), static_cast<uint32_t>(grid.n_angular)};
   }
-  CDIFAST_HD static Sample sample(const PolarGrid& grid, const Direction* __restrict__ directions, uint32_t s) {
-    const uint32_t n_angular = static_cast<uint32_t>(grid.n_angular);
-    const uint32_t j = s / n_angular;
-    return {grid.radius(j), directions[s - j * n_angular]};
+  CDIFAST_HD static Sample sample(const PolarGrid& grid, const Direction* __restrict__ directions, const Place& place) {
+    return {grid.radius(place.row), directions[place.column]};
   }
   CDIFAST_HD static Position position(const PolarGrid&, const Sample& sample, const double* center) {
     return polar_position(sample.radius, sample.direction.cos, sample.direction.sin, center[0], center[1]);
@@ -136,38 +257,34 @@ struct PolarKind {
     return {1.0, 0.0, 0.0, 1.0};
   }
 
-  // The pixel that is number `item` of the team's or of the single threads', or -1.
-  CDIFAST_HD static int gathered(const PolarGrid& grid, const GatherSchedule& schedule, const double* center, bool team,
-                                 int64_t item) {
-    const int64_t middle_y = middle(center[0]);
-    const int64_t middle_x = middle(center[1]);
+  // The pixel that is number `item` of the teams', or -1.
+  CDIFAST_HD static int of_team(const PolarGrid& grid, const GatherSchedule& schedule, const double* center,
+                                int64_t item) {
+    const int64_t side = 2 * schedule.box + 1;
+    const int64_t y = middle(center[0]) - schedule.box + item / side;
+    const int64_t x = middle(center[1]) - schedule.box + item % side;
+    const bool inside = item < schedule.team_items && y >= 0 && y < grid.height && x >= 0 && x < grid.width;
+    return inside ? static_cast<int>(y * grid.width + x) : -1;
+  }
+  // Whether the pixel, which is inside, is a team's.
+  CDIFAST_HD static bool is_of_team(const GatherSchedule& schedule, const double* center, const Place& place) {
+    const int64_t down = place.row - middle(center[0]);
+    const int64_t right = place.column - middle(center[1]);
     const int64_t box = schedule.box;
-    if (team) {
-      const int64_t side = 2 * box + 1;
-      const int64_t y = middle_y - box + item / side;
-      const int64_t x = middle_x - box + item % side;
-      const bool inside = item < schedule.team_items && y >= 0 && y < grid.height && x >= 0 && x < grid.width;
-      return inside ? static_cast<int>(y * grid.width + x) : -1;
-    }
-    if (item >= grid.height * grid.width) return -1;
-    const auto pixel = static_cast<uint32_t>(item);
-    const auto width = static_cast<uint32_t>(grid.width);
-    const int64_t y = pixel / width;
-    const int64_t x = pixel - static_cast<uint32_t>(y) * width;
-    const bool near = y >= middle_y - box && y <= middle_y + box && x >= middle_x - box && x <= middle_x + box;
-    return near ? -1 : static_cast<int>(pixel);
+    return down >= -box && down <= box && right >= -box && right <= box;
   }
 
-  // Adds to `sums` the share of the samples that lane `lane` of `lanes` looks at.
-  template <int kImages, typename T>
+  // Calls visit(sample, coefficient) for those that read the pixel among the samples that lane `lane` of `lanes` looks
+  // at, in the order of their numbers.
+  template <typename C, typename Visit>
   CDIFAST_HD static void gather(const PolarGrid& grid, const Direction* __restrict__ directions, const double* center,
-                                const uint8_t* good, int element, int lane, int lanes, const T* __restrict__ grad,
-                                int live, compute_t<T> (&sums)[kImages]) {
+                                const uint8_t* good, int element, int lane, int lanes, Visit& visit) {
     const int n_radial = static_cast<int>(grid.n_radial);
     const int n_angular = static_cast<int>(grid.n_angular);
     const int row = element / static_cast<int>(grid.width);
     const int column = element - row * static_cast<int>(grid.width);
     const SourceShape shape = polar_source(grid);
+    const Interior interior = interior_of(shape, grid.nearest, good);
     const double up = center[0] - row;
     const double right = column - center[1];
     const double distance = __builtin_sqrt(up * up + right * right);
@@ -206,14 +323,11 @@ struct PolarKind {
         if (k < 0) k += n_angular;
         const Direction direction = directions[k];
         const Position at = polar_position(radius, direction.cos, direction.sin, center[0], center[1]);
-        if (!(__builtin_fabs(at.y - row) < side && __builtin_fabs(at.x - column) < side)) continue;
-        Taps taps;
-        bilinear_taps(shape, at, grid.nearest, good, taps, nullptr);
-        if (taps.total == 0.0) continue;
-        const auto coefficient = coefficient_of<compute_t<T>>(taps, element);
-        if (coefficient != 0) {
-          add_gradients<kImages>(grad + (j * n_angular + k), grid.n_radial * grid.n_angular, live, coefficient, sums);
-        }
+        const double dy = at.y - row;
+        const double dx = at.x - column;
+        if (!(__builtin_fabs(dy) < side && __builtin_fabs(dx) < side)) continue;
+        const C coefficient = coefficient_of<C>(shape, interior, at, grid.nearest, good, element, dy, dx);
+        if (coefficient != 0) visit(j * n_angular + k, coefficient);
       }
     }
   }
@@ -227,17 +341,13 @@ struct PolarKind {
 
 // unwrapped map -> detector image
 struct CartesianKind {
-  struct Sample {
-    uint32_t row, column;
-  };
+  using Sample = Place;
 
   CDIFAST_HD static SourceShape source(const PolarGrid& grid) { return cartesian_source(grid); }
-  CDIFAST_HD static uint32_t samples(const PolarGrid& grid) { return static_cast<uint32_t>(grid.height * grid.width); }
-  CDIFAST_HD static Sample sample(const PolarGrid& grid, const Direction*, uint32_t s) {
-    const uint32_t width = static_cast<uint32_t>(grid.width);
-    const uint32_t row = s / width;
-    return {row, s - row * width};
+  CDIFAST_HD static Plane target(const PolarGrid& grid) {
+    return {static_cast<uint32_t>(grid.height), static_cast<uint32_t>(grid.width)};
   }
+  CDIFAST_HD static Sample sample(const PolarGrid&, const Direction*, const Place& place) { return place; }
   CDIFAST_HD static Position position(const PolarGrid& grid, const Sample& sample, const double* center) {
     return cartesian_position(grid, sample.row, sample.column, center[0], center[1]);
   }
@@ -245,24 +355,23 @@ struct CartesianKind {
     return cartesian_slopes(grid, sample.row, sample.column, center[0], center[1]);
   }
 
-  CDIFAST_HD static int gathered(const PolarGrid& grid, const GatherSchedule& schedule, const double*, bool team,
-                                 int64_t item) {
-    const int64_t element = team ? schedule.first_wide + item : item;
-    const int64_t end = team ? grid.n_radial * grid.n_angular : schedule.first_wide;
-    return element < end ? static_cast<int>(element) : -1;
+  // Rings beyond those of single threads are the teams'.
+  CDIFAST_HD static int of_team(const PolarGrid& grid, const GatherSchedule& schedule, const double*, int64_t item) {
+    return item < schedule.team_items ? static_cast<int>(schedule.single.rows * grid.n_angular + item) : -1;
   }
+  CDIFAST_HD static bool is_of_team(const GatherSchedule&, const double*, const Place&) { return false; }
 
   // `directions` are those of half steps, 2 n_angular of them.
-  template <int kImages, typename T>
+  template <typename C, typename Visit>
   CDIFAST_HD static void gather(const PolarGrid& grid, const Direction* __restrict__ directions, const double* center,
-                                const uint8_t* good, int element, int lane, int lanes, const T* __restrict__ grad,
-                                int live, compute_t<T> (&sums)[kImages]) {
+                                const uint8_t* good, int element, int lane, int lanes, Visit& visit) {
     const int height = static_cast<int>(grid.height);
     const int width = static_cast<int>(grid.width);
     const int n_angular = static_cast<int>(grid.n_angular);
     const int j = element / n_angular;
     const int k = element - j * n_angular;
     const SourceShape shape = cartesian_source(grid);
+    const Interior interior = interior_of(shape, grid.nearest, good);
     const double step = grid.step();
     if (!(step > 0.0)) return;  // no pixel has a place between rings that lie on one another
 
@@ -333,13 +442,12 @@ struct CartesianKind {
           continue;
         }
         const Position at = cartesian_position(grid, row, column, center[0], center[1]);
-        Taps taps;
-        bilinear_taps(shape, at, grid.nearest, good, taps, nullptr);
-        if (taps.total == 0.0) continue;
-        const auto coefficient = coefficient_of<compute_t<T>>(taps, element);
-        if (coefficient != 0) {
-          add_gradients<kImages>(grad + (row * width + column), grid.height * grid.width, live, coefficient, sums);
-        }
+        const double dy = at.y - j;
+        double dx = at.x - k;
+        if (dx > 0.5 * n_angular) dx -= n_angular;  // only the first angle is also read from beyond the last
+        if (!(__builtin_fabs(dy) < side && __builtin_fabs(dx) < side)) continue;
+        const C coefficient = coefficient_of<C>(shape, interior, at, grid.nearest, good, element, dy, dx);
+        if (coefficient != 0) visit(row * width + column, coefficient);
       }
     }
   }
@@ -368,73 +476,132 @@ __global__ void resample_directions_kernel(Direction* __restrict__ directions, i
   }
 }
 
-// Grid: x over samples, y over chunks of images.
+// Images that a thread has under way at a time, with one geometry and with a geometry each.
+constexpr int kSharedAtATime = 4;
+constexpr int kOwnAtATime = 2;
+
+// Grid: x over patches of the target, y over chunks of images.
 template <typename Kind, typename T>
-__global__ void resample_kernel(const T* __restrict__ source, resampled_t<T>* __restrict__ target,
-                                ResampleGeometry geometry, const Direction* __restrict__ directions, int64_t images,
-                                int64_t chunk, compute_t<T> fill) {
+__launch_bounds__(kResampleThreads, 4) __global__
+    void resample_kernel(const T* __restrict__ source, resampled_t<T>* __restrict__ target, ResampleGeometry geometry,
+                         const Direction* __restrict__ directions, int64_t images, int64_t chunk, compute_t<T> fill) {
   using C = compute_t<T>;
   const PolarGrid& grid = geometry.grid;
   const SourceShape shape = Kind::source(grid);
   const int64_t elements = shape.rows * shape.columns;
-  const uint32_t samples = Kind::samples(grid);
+  const Plane plane = Kind::target(grid);
+  const int64_t samples = static_cast<int64_t>(plane.rows) * plane.columns;
+  const Interior interior = interior_of(shape, grid.nearest, geometry.good);
   const int64_t begin = blockIdx.y * chunk;
   const int64_t end = begin + chunk < images ? begin + chunk : images;
-  const uint32_t stride = gridDim.x * blockDim.x;
-  for (uint32_t s = blockIdx.x * blockDim.x + threadIdx.x; s < samples; s += stride) {
-    const auto sample = Kind::sample(grid, directions, s);
-    for (int64_t n = begin; n < end;) {
-      const int64_t g = geometry.count == 1 ? 0 : n;
-      const int64_t next = geometry.count == 1 ? end : n + 1;
-      Taps taps;
-      bilinear_taps(shape, Kind::position(grid, sample, center_of(geometry, g)), grid.nearest, good_of(geometry, g),
-                    taps, nullptr);
-      C coefficient[4];
-      const T* from[4];
-#pragma unroll
-      for (int t = 0; t < 4; ++t) {
-        coefficient[t] = taps.total > 0.0 ? static_cast<C>(taps.weight[t] / taps.total) : C{0};
-        from[t] = source + (n * elements + taps.element[t]);
+  const uint32_t patches = patches_of(plane, kResampleThreads);
+  for (uint32_t patch = blockIdx.x; patch < patches; patch += gridDim.x) {
+    const Place place = place_of(plane, patch, threadIdx.x, kResampleThreads);
+    if (!plane.holds(place.row, place.column)) continue;
+    const auto sample = Kind::sample(grid, directions, place);
+    const T* from = source + begin * elements;
+    resampled_t<T>* to = target + (begin * samples + (place.row * plane.columns + place.column));
+    if (geometry.count == 1) {
+      const Position at = Kind::position(grid, sample, geometry.center);
+      Reading<C> reading;
+      C start = 0;
+      if (interior.holds(at)) {
+        reading = interior_reading<C>(shape, at);
+      } else if (!any_reading(shape, at, grid.nearest, geometry.good, reading)) {
+        start = fill;
       }
-      const C start = taps.total > 0.0 ? C{0} : fill;
-      resampled_t<T>* to = target + (n * samples + s);
-#pragma unroll 4
-      for (; n < next; ++n) {
-        C value = start;
-#pragma unroll
-        for (int t = 0; t < 4; ++t) {
-          // A masked neighbour may hold NaN, and 0 * NaN is NaN: it is not read at all.
-          if (coefficient[t] != 0) value += coefficient[t] * load_element(*from[t]);
-          from[t] += elements;
-        }
-        store_element(*to, value);
+      int64_t n = begin;
+#pragma unroll 1
+      for (; n + kSharedAtATime <= end; n += kSharedAtATime) {
+        resample_images<kSharedAtATime, false>(from, elements, &reading, start, to, samples);
+        from += kSharedAtATime * elements;
+        to += kSharedAtATime * samples;
+      }
+#pragma unroll 1
+      for (; n < end; ++n) {
+        resample_images<1, false>(from, elements, &reading, start, to, samples);
+        from += elements;
         to += samples;
       }
+      continue;
+    }
+    for (int64_t n = begin; n < end; n += kOwnAtATime) {
+      const int live = static_cast<int>(end - n < kOwnAtATime ? end - n : kOwnAtATime);
+      Position at[kOwnAtATime];
+#pragma unroll
+      for (int i = 0; i < kOwnAtATime; ++i) {
+        at[i] = Kind::position(grid, sample, center_of(geometry, i < live ? n + i : n));
+      }
+      int inside = 0;
+#pragma unroll
+      for (int i = 0; i < kOwnAtATime; ++i) inside += interior.holds(at[i]) ? 1 : 0;
+      if (inside == kOwnAtATime && live == kOwnAtATime) {
+        Reading<C> readings[kOwnAtATime];
+#pragma unroll
+        for (int i = 0; i < kOwnAtATime; ++i) readings[i] = interior_reading<C>(shape, at[i]);
+        resample_images<kOwnAtATime, true>(from, elements, readings, C{0}, to, samples);
+      } else {
+#pragma unroll 1
+        for (int i = 0; i < live; ++i) {
+          Reading<C> reading;
+          const bool has_value = any_reading(shape, Kind::position(grid, sample, center_of(geometry, n + i)),
+                                             grid.nearest, good_of(geometry, n + i), reading);
+          resample_images<1, false>(from + i * elements, elements, &reading, has_value ? C{0} : fill, to + i * samples,
+                                    samples);
+        }
+      }
+      from += kOwnAtATime * elements;
+      to += kOwnAtATime * samples;
     }
   }
 }
 
-// Grid: x over samples, y over geometries.
+// Grid: x over patches of the target, y over geometries.
 template <typename Kind, typename W>
 __global__ void resample_weight_kernel(W* __restrict__ target, ResampleGeometry geometry,
                                        const Direction* __restrict__ directions) {
   const PolarGrid& grid = geometry.grid;
-  const uint32_t samples = Kind::samples(grid);
-  const uint32_t stride = gridDim.x * blockDim.x;
+  const Plane plane = Kind::target(grid);
+  const int64_t samples = static_cast<int64_t>(plane.rows) * plane.columns;
+  const uint32_t patches = patches_of(plane, kResampleThreads);
   for (int64_t g = blockIdx.y; g < geometry.count; g += gridDim.y) {
-    for (uint32_t s = blockIdx.x * blockDim.x + threadIdx.x; s < samples; s += stride) {
-      const auto sample = Kind::sample(grid, directions, s);
+    for (uint32_t patch = blockIdx.x; patch < patches; patch += gridDim.x) {
+      const Place place = place_of(plane, patch, threadIdx.x, kResampleThreads);
+      if (!plane.holds(place.row, place.column)) continue;
+      const auto sample = Kind::sample(grid, directions, place);
       Taps taps;
       bilinear_taps(Kind::source(grid), Kind::position(grid, sample, center_of(geometry, g)), grid.nearest,
                     good_of(geometry, g), taps, nullptr);
-      store_element(target[g * samples + s], static_cast<compute_t<W>>(taps.total));
+      store_element(target[g * samples + (place.row * plane.columns + place.column)],
+                    static_cast<compute_t<W>>(taps.total));
     }
   }
 }
 
-// Grid: x over units of work (GatherSchedule), y over groups of images. Groups are of one image where each has its
-// own geometry.
-template <typename Kind, typename T, int kImages>
+// The element that the thread works on in unit `unit` of a block of `threads`, or -1: the same for a whole warp where
+// the unit is of teams.
+template <typename Kind>
+CDIFAST_HD int gathered(const PolarGrid& grid, const GatherSchedule& schedule, const double* center, int64_t unit,
+                        uint32_t thread, int threads) {
+  if (unit < schedule.team_units) {
+    return Kind::of_team(grid, schedule, center, unit * (threads / kResampleWarp) + thread / kResampleWarp);
+  }
+  const auto patch = static_cast<uint32_t>(unit - schedule.team_units);
+  const Place place = place_of(schedule.single, patch, thread, threads);
+  if (!schedule.single.holds(place.row, place.column) || Kind::is_of_team(schedule, center, place)) return -1;
+  return static_cast<int>(place.row * schedule.single.columns + place.column);
+}
+
+// Adds up coefficient * gradient of one image.
+template <typename T>
+struct AddGradients {
+  const T* __restrict__ grad;
+  compute_t<T> sum;
+  CDIFAST_HD void operator()(int sample, compute_t<T> coefficient) { sum += coefficient * load_element(grad[sample]); }
+};
+
+// One image, or each with its own geometry. Grid: x over units of work (GatherSchedule), y over images.
+template <typename Kind, typename T>
 __global__ void resample_backward_kernel(const T* __restrict__ grad, T* __restrict__ target, ResampleGeometry geometry,
                                          const Direction* __restrict__ directions, GatherSchedule schedule,
                                          int64_t images) {
@@ -442,43 +609,182 @@ __global__ void resample_backward_kernel(const T* __restrict__ grad, T* __restri
   const PolarGrid& grid = geometry.grid;
   const SourceShape shape = Kind::source(grid);
   const int64_t elements = shape.rows * shape.columns;
-  const int64_t samples = Kind::samples(grid);
-  const int64_t groups = (images + kImages - 1) / kImages;
-  for (int64_t group = blockIdx.y; group < groups; group += gridDim.y) {
-    const int64_t first = group * kImages;
-    const int live = static_cast<int>(images - first < kImages ? images - first : kImages);
-    const int64_t g = geometry.count == 1 ? 0 : first;
+  const Plane plane = Kind::target(grid);
+  const int64_t samples = static_cast<int64_t>(plane.rows) * plane.columns;
+  for (int64_t n = blockIdx.y; n < images; n += gridDim.y) {
+    const int64_t g = geometry.count == 1 ? 0 : n;
     const double* center = center_of(geometry, g);
     for (int64_t unit = blockIdx.x; unit < schedule.units; unit += gridDim.x) {
       const bool team = unit < schedule.team_units;  // the same for the whole block
       const int lanes = team ? kResampleWarp : 1;
       const int lane = team ? static_cast<int>(threadIdx.x % kResampleWarp) : 0;
-      const int64_t item = team ? unit * (kResampleThreads / kResampleWarp) + threadIdx.x / kResampleWarp
-                                : (unit - schedule.team_units) * kResampleThreads + threadIdx.x;
-      const int element = Kind::gathered(grid, schedule, center, team, item);
-      C sums[kImages];
-#pragma unroll
-      for (int i = 0; i < kImages; ++i) sums[i] = 0;
-      if (element >= 0) {
-        Kind::template gather<kImages>(grid, directions, center, good_of(geometry, g), element, lane, lanes,
-                                       grad + first * samples, live, sums);
-      }
+      const int element = gathered<Kind>(grid, schedule, center, unit, threadIdx.x, kResampleThreads);
+      if (element < 0) continue;
+      AddGradients<T> visit{grad + n * samples, C{0}};
+      Kind::template gather<C>(grid, directions, center, good_of(geometry, g), element, lane, lanes, visit);
+      C sum = visit.sum;
       if (team) {
 #pragma unroll
-        for (int i = 0; i < kImages; ++i) {
-          if (i >= live) break;  // for all threads alike
+        for (int half = kResampleWarp / 2; half > 0; half /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, half);
+      }
+      if (lane == 0) store_element(target[n * elements + element], sum);
+    }
+  }
+}
+
+// Writes those samples of a gather down that are number `first` to `first` + kList - 1 of the thread's. Entries lie
+// kListThreads apart, so that the lanes of a warp meet different banks.
+template <typename C>
+struct ListSamples {
+  int* sample;
+  C* coefficient;
+  int first;
+  int count;  // of all
+  CDIFAST_HD void operator()(int s, C c) {
+    const int entry = count - first;
+    if (entry >= 0 && entry < kList) {
+      sample[entry * kListThreads] = s;
+      coefficient[entry * kListThreads] = c;
+    }
+    ++count;
+  }
+};
+
+// The sums over `held` entries for kResampleGroup images, whose gradients lie `samples` apart; kAll: all are there,
+// otherwise `live` of them.
+template <bool kAll, typename T>
+CDIFAST_HD void add_list(const T* __restrict__ grad, int64_t samples, int live, const int* sample,
+                         const compute_t<T>* coefficient, int held, compute_t<T> (&sums)[kResampleGroup]) {
+#pragma unroll kAll ? 2 : 1
+  for (int entry = 0; entry < held; ++entry) {
+    const T* from = grad + sample[entry * kListThreads];
+    const compute_t<T> c = coefficient[entry * kListThreads];
 #pragma unroll
-          for (int half = kResampleWarp / 2; half > 0; half /= 2) {
-            sums[i] += __shfl_xor_sync(0xffffffffu, sums[i], half);
+    for (int i = 0; i < kResampleGroup; ++i) {
+      if (kAll || i < live) sums[i] += c * load_element(from[i * samples]);
+    }
+  }
+}
+
+// Lane l of a warp gets the sum of all lanes for image l / 4. Each step halves the images that a lane still holds.
+template <typename C>
+__device__ __forceinline__ C sum_team(C (&sums)[kResampleGroup], int lane) {
+  static_assert(kResampleGroup == 8);
+#pragma unroll
+  for (int step = 0; step < 3; ++step) {
+    const int kept = 4 >> step;
+    const int bit = 16 >> step;
+    const bool upper = (lane & bit) != 0;
+#pragma unroll
+    for (int i = 0; i < kept; ++i) {
+      const C given = upper ? sums[i] : sums[i + kept];
+      sums[i] = (upper ? sums[i + kept] : sums[i]) + __shfl_xor_sync(0xffffffffu, given, bit);
+    }
+  }
+  C sum = sums[0];
+  sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+  sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+  return sum;
+}
+
+// Images that share their geometry. A thread, or each of a team, first lists its samples and their coefficients in
+// shared memory, then applies the list to all images of the chunk. Where one list does not do, the gather is repeated
+// for each part of the samples, for as many images at a time as there is room to keep sums from part to part.
+// Grid: x over units of work (GatherSchedule), y over chunks of images.
+template <typename Kind, typename T>
+__launch_bounds__(kListThreads, 5) __global__
+    void resample_backward_lists_kernel(const T* __restrict__ grad, T* __restrict__ target, ResampleGeometry geometry,
+                                        const Direction* __restrict__ directions, GatherSchedule schedule,
+                                        int64_t images, int64_t chunk) {
+  using C = compute_t<T>;
+  // A thread reads of all three only what it wrote itself: no barriers.
+  CDIFAST_SHARED(int, listed_samples, kListEntries);
+  CDIFAST_SHARED(C, listed_coefficients, kListEntries);
+  CDIFAST_SHARED(C, kept_sums, kResampleGroup * kListThreads);
+  const PolarGrid& grid = geometry.grid;
+  const SourceShape shape = Kind::source(grid);
+  const int64_t elements = shape.rows * shape.columns;
+  const Plane plane = Kind::target(grid);
+  const int64_t samples = static_cast<int64_t>(plane.rows) * plane.columns;
+  const int64_t begin = blockIdx.y * chunk;
+  const int64_t end = begin + chunk < images ? begin + chunk : images;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int* sample = listed_samples + thread;
+  const C* coefficient = listed_coefficients + thread;
+  for (int64_t unit = blockIdx.x; unit < schedule.units; unit += gridDim.x) {
+    const bool team = unit < schedule.team_units;  // the same for the whole block
+    const int lanes = team ? kResampleWarp : 1;
+    const int lane = team ? thread % kResampleWarp : 0;
+    const int element = gathered<Kind>(grid, schedule, geometry.center, unit, threadIdx.x, kListThreads);
+    if (element < 0) continue;
+    // Those of a team for image after image, those of a thread kListThreads apart.
+    C* kept = kept_sums + (team ? (thread - lane) * kResampleGroup : thread);
+    const int64_t pass = team ? kResampleGroup * kResampleWarp : kResampleGroup;
+    int listed = -1;  // the number of the first sample of the list
+    int held = 0;
+    int count = 0;  // the most of the team's samples
+    for (int64_t start = begin; start < end; start += pass) {
+      const int64_t stop = start + pass < end ? start + pass : end;
+      int first = 0;
+      do {
+        if (first != listed) {
+          ListSamples<C> list{listed_samples + thread, listed_coefficients + thread, first, 0};
+          Kind::template gather<C>(grid, directions, geometry.center, geometry.good, element, lane, lanes, list);
+          count = list.count;
+          held = count - first < kList ? count - first : kList;  // may be negative
+          if (team) {
+#pragma unroll
+            for (int half = kResampleWarp / 2; half > 0; half /= 2) {
+              const int other = __shfl_xor_sync(0xffffffffu, count, half);
+              count = other > count ? other : count;
+            }
+          }
+          listed = first;
+        }
+        const bool last = first + kList >= count;
+        for (int64_t n = start; n < stop; n += kResampleGroup) {
+          const int live = static_cast<int>(end - n < kResampleGroup ? end - n : kResampleGroup);
+          C sums[kResampleGroup];
+#pragma unroll
+          for (int i = 0; i < kResampleGroup; ++i) sums[i] = 0;
+          if (live == kResampleGroup) {
+            add_list<true>(grad + n * samples, samples, live, sample, coefficient, held, sums);
+          } else {
+            add_list<false>(grad + n * samples, samples, live, sample, coefficient, held, sums);
+          }
+          C* part = kept + (n - start);
+          T* to = target + (n * elements + element);
+          if (team) {
+            const int i = lane / (kResampleWarp / kResampleGroup);
+            C sum = sum_team(sums, lane);
+            if (i < live && lane % (kResampleWarp / kResampleGroup) == 0) {
+              if (first > 0) sum += part[i];
+              if (last) {
+                store_element(to[i * elements], sum);
+              } else {
+                part[i] = sum;
+              }
+            }
+          } else if (first == 0 && last) {
+#pragma unroll
+            for (int i = 0; i < kResampleGroup; ++i) {
+              if (i < live) store_element(to[i * elements], sums[i]);
+            }
+          } else {
+#pragma unroll
+            for (int i = 0; i < kResampleGroup; ++i) {
+              if (i >= live) break;
+              if (first > 0) sums[i] += part[i * kListThreads];
+              if (last) {
+                store_element(to[i * elements], sums[i]);
+              } else {
+                part[i * kListThreads] = sums[i];
+              }
+            }
           }
         }
-      }
-      if (element >= 0 && lane == 0) {
-#pragma unroll
-        for (int i = 0; i < kImages; ++i) {
-          if (i < live) store_element(target[(first + i) * elements + element], sums[i]);
-        }
-      }
+        first += kList;
+      } while (first < count);
     }
   }
 }
@@ -503,7 +809,7 @@ __device__ __forceinline__ void sum_block(double& y, double& x) {
   __syncthreads();  // the arrays may be written again
 }
 
-// The gradient of the centre, one part a block and chunk of images. Grid: x over samples, y over chunks; a chunk is
+// The gradient of the centre, one part a block and chunk of images. Grid: x over patches, y over chunks; a chunk is
 // one image where each has its own centre, so that all its parts belong to one centre.
 //
 // A value sum w I / sum w changes with the sample's position by what its weights change, where neighbours are missing
@@ -515,14 +821,17 @@ __global__ void resample_center_kernel(const resampled_t<T>* __restrict__ grad, 
   const PolarGrid& grid = geometry.grid;
   const SourceShape shape = Kind::source(grid);
   const int64_t elements = shape.rows * shape.columns;
-  const uint32_t samples = Kind::samples(grid);
-  const uint32_t stride = gridDim.x * blockDim.x;
+  const Plane plane = Kind::target(grid);
+  const int64_t samples = static_cast<int64_t>(plane.rows) * plane.columns;
+  const uint32_t patches = patches_of(plane, kResampleThreads);
   for (int64_t begin = blockIdx.y * chunk; begin < images; begin += gridDim.y * chunk) {
     const int64_t end = begin + chunk < images ? begin + chunk : images;
     double sum_y = 0.0;
     double sum_x = 0.0;
-    for (uint32_t s = blockIdx.x * blockDim.x + threadIdx.x; s < samples; s += stride) {
-      const auto sample = Kind::sample(grid, directions, s);
+    for (uint32_t patch = blockIdx.x; patch < patches; patch += gridDim.x) {
+      const Place place = place_of(plane, patch, threadIdx.x, kResampleThreads);
+      if (!plane.holds(place.row, place.column)) continue;
+      const auto sample = Kind::sample(grid, directions, place);
       for (int64_t n = begin; n < end;) {
         const int64_t g = geometry.count == 1 ? 0 : n;
         const int64_t next = geometry.count == 1 ? end : n + 1;
@@ -559,7 +868,7 @@ __global__ void resample_center_kernel(const resampled_t<T>* __restrict__ grad, 
           to_x[t] = dy * moved.y_cx + dx * moved.x_cx;
           from[t] = source + (n * elements + taps.element[t]);
         }
-        const resampled_t<T>* gradient = grad + (n * samples + s);
+        const resampled_t<T>* gradient = grad + (n * samples + (place.row * plane.columns + place.column));
         for (; n < next; ++n) {
           double value_y = 0.0;
           double value_x = 0.0;

@@ -23,19 +23,19 @@ void dispatch_kind(SamplingKind kind, const F& f) {
 }
 
 int64_t sample_blocks(SamplingKind kind, const PolarGrid& grid) {
-  const int64_t samples = kind == SamplingKind::polar ? grid.n_radial * grid.n_angular : grid.height * grid.width;
-  return least(divide_up(samples, kResampleThreads), CDIFAST_MAX_BLOCKS);
+  const Plane plane = kind == SamplingKind::polar ? PolarKind::target(grid) : CartesianKind::target(grid);
+  return least(patches_of(plane, kResampleThreads), CDIFAST_MAX_BLOCKS);
 }
 
-// Blocks over the samples, and images that a thread's geometry serves: as many as leave the card enough blocks.
+// Blocks over the work of one image, and images that a thread's geometry serves: as many as leave the card enough
+// blocks.
 struct Chunks {
   int64_t blocks;
   int64_t chunk;
   int64_t count;
 };
 
-Chunks chunks_of(SamplingKind kind, const PolarGrid& grid, int64_t images) {
-  const int64_t blocks = sample_blocks(kind, grid);
+Chunks chunks_of(int64_t blocks, int64_t images) {
   const int64_t wanted = least(at_least_one(kEnoughBlocks / blocks), images);
   const int64_t chunk = divide_up(images, at_least_one(wanted));
   return {blocks, chunk, divide_up(images, at_least_one(chunk))};
@@ -44,7 +44,7 @@ Chunks chunks_of(SamplingKind kind, const PolarGrid& grid, int64_t images) {
 // The same for the gradient of the centre: one image at a time where each has its own centre, and then no more blocks
 // an image than it takes to fill the card.
 Chunks center_chunks_of(SamplingKind kind, const ResampleGeometry& geometry, int64_t images) {
-  if (geometry.center_stride == 0) return chunks_of(kind, geometry.grid, images);
+  if (geometry.center_stride == 0) return chunks_of(sample_blocks(kind, geometry.grid), images);
   return {least(sample_blocks(kind, geometry.grid), at_least_one(kEnoughBlocks / at_least_one(images))), 1, images};
 }
 
@@ -62,30 +62,39 @@ const Direction* directions_for_samples(SamplingKind kind, const PolarGrid& grid
   return kind == SamplingKind::polar ? make_directions(grid.n_angular, workspace, stream) : nullptr;
 }
 
-constexpr int64_t kTeamItemsInBlock = kResampleThreads / kResampleWarp;
-
-GatherSchedule schedule_of(SamplingKind kind, const PolarGrid& grid) {
+// Which elements are teams', and how many samples a single thread may get. `lists`: of the gather with lists, where a
+// thread should not have more than kList.
+GatherSchedule schedule_of(SamplingKind kind, const PolarGrid& grid, bool lists) {
+  const int threads = lists ? kListThreads : kResampleThreads;
+  const double step = grid.step();
   GatherSchedule schedule{};
-  int64_t single_items = 0;
   if (kind == SamplingKind::polar) {
-    // With few angles a ring is no work for a warp, and no pixel is in the square.
-    const int64_t longer = grid.height > grid.width ? grid.height : grid.width;
-    schedule.box = grid.n_angular < 128 ? -1 : least(grid.n_angular / 64, longer);
+    schedule.single = CartesianKind::target(grid);
+    double box = -1.0;
+    if (lists) {
+      // A pixel at distance r is read by the samples of four pixels' area, 4 n_angular / (2 pi r step) of them, or a
+      // ring's in its diagonal where the steps are wide. Eighteen leave room for a last sample on every ring.
+      box = __builtin_floor(static_cast<double>(grid.n_angular) / (28.27 * (step < 1.4 ? step : 1.4)));
+    } else if (grid.n_angular >= 128) {  // with fewer a ring is no work for a warp
+      box = static_cast<double>(grid.n_angular / 64);
+    }
+    // The square has up to four times as many pixels as the image, wherever the centre lies.
+    const double most = __builtin_ceil(__builtin_sqrt(static_cast<double>(grid.height * grid.width)));
+    schedule.box = static_cast<int64_t>(box < most ? box : most);
     schedule.team_items = schedule.box < 0 ? 0 : (2 * schedule.box + 1) * (2 * schedule.box + 1);
-    single_items = grid.height * grid.width;
   } else {
-    // A sector of two steps by two angles at radius r holds 8 pi r step / n_angular pixels: wide from 64.
-    const double first_wide_ring =
-        (64.0 * static_cast<double>(grid.n_angular) / (25.13 * grid.step()) - grid.r_min) / grid.step();
-    const int64_t n_radial = grid.n_radial;
-    const bool any = first_wide_ring < static_cast<double>(n_radial);
-    schedule.first_wide =
-        (any ? static_cast<int64_t>(first_wide_ring > 0.0 ? first_wide_ring : 0.0) : n_radial) * grid.n_angular;
-    schedule.team_items = n_radial * grid.n_angular - schedule.first_wide;
-    single_items = schedule.first_wide;
+    // A sector of two steps by two angles at radius r holds 8 pi r step / n_angular pixels, and no more than at r =
+    // step where it reaches the centre.
+    const double wide = (lists ? 18.0 : 64.0) * static_cast<double>(grid.n_angular) / (25.13 * step);
+    const double first_wide_ring = lists && wide <= step ? 0.0 : (wide - grid.r_min) / step;
+    const bool any = first_wide_ring < static_cast<double>(grid.n_radial);
+    const int64_t single_rings =
+        any ? static_cast<int64_t>(first_wide_ring > 0.0 ? first_wide_ring : 0.0) : grid.n_radial;
+    schedule.single = {static_cast<uint32_t>(single_rings), static_cast<uint32_t>(grid.n_angular)};
+    schedule.team_items = (grid.n_radial - single_rings) * grid.n_angular;
   }
-  schedule.team_units = divide_up(schedule.team_items, kTeamItemsInBlock);
-  schedule.units = schedule.team_units + divide_up(single_items, kResampleThreads);
+  schedule.team_units = divide_up(schedule.team_items, threads / kResampleWarp);
+  schedule.units = schedule.team_units + patches_of(schedule.single, threads);
   return schedule;
 }
 
@@ -102,7 +111,7 @@ int resample_forward(SamplingKind kind, DType dtype, const void* source, void* t
                      int64_t images, double fill, double* workspace, void* stream) {
   if (images == 0) return 0;
   const Direction* directions = directions_for_samples(kind, geometry.grid, workspace, stream);
-  const Chunks chunks = chunks_of(kind, geometry.grid, images);
+  const Chunks chunks = chunks_of(sample_blocks(kind, geometry.grid), images);
   dispatch_kind(kind, [&](auto kind_tag) {
     using Kind = typename decltype(kind_tag)::type;
     dispatch_element(dtype, [&](auto tag) {
@@ -140,22 +149,22 @@ int resample_backward(SamplingKind kind, DType dtype, const void* grad, void* ta
   // The way back also needs the half steps, which bound what nearest takes.
   const Direction* directions = make_directions(
       kind == SamplingKind::polar ? geometry.grid.n_angular : 2 * geometry.grid.n_angular, workspace, stream);
-  const GatherSchedule schedule = schedule_of(kind, geometry.grid);
+  const bool lists = geometry.count == 1 && images > 1;
+  const GatherSchedule schedule = schedule_of(kind, geometry.grid, lists);
   const int64_t blocks = least(schedule.units, CDIFAST_MAX_BLOCKS);
-  const bool grouped = geometry.count == 1 && images > 1;
-  const int64_t groups = least(grouped ? divide_up(images, kResampleGroup) : images, kMaxGridY);
+  const Chunks chunks = chunks_of(blocks, images);
   dispatch_kind(kind, [&](auto kind_tag) {
     using Kind = typename decltype(kind_tag)::type;
     dispatch_floating(dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
       const auto* gradient = static_cast<const T*>(grad);
       auto* to = static_cast<T*>(target);
-      if (grouped) {
-        launch(resample_backward_kernel<Kind, T, kResampleGroup>, grid_of(blocks, groups), kResampleThreads, stream,
-               gradient, to, geometry, directions, schedule, images);
+      if (lists) {
+        launch(resample_backward_lists_kernel<Kind, T>, grid_of(blocks, chunks.count), kListThreads, stream, gradient,
+               to, geometry, directions, schedule, images, chunks.chunk);
       } else {
-        launch(resample_backward_kernel<Kind, T, 1>, grid_of(blocks, groups), kResampleThreads, stream, gradient, to,
-               geometry, directions, schedule, images);
+        launch(resample_backward_kernel<Kind, T>, grid_of(blocks, least(images, kMaxGridY)), kResampleThreads, stream,
+               gradient, to, geometry, directions, schedule, images);
       }
     });
   });

@@ -20,7 +20,10 @@ FLOATING = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 DTYPES = [torch.uint8, torch.uint16, torch.int16, torch.int32, *FLOATING]
 # Those of tests/ops/test_contract.py: relative error (norm) against the float64 reference of the same, rounded input.
 TOLERANCE = {torch.float16: 2e-3, torch.bfloat16: 1.5e-2, torch.float32: 2e-6, torch.float64: 1e-13}
-THREADS, GROUP = 256, 8  # of a block; images that a thread of the adjoint adds up at a time
+PATCH = 16  # rows and columns of the target that a block has at a time
+GROUP = 8  # images that a thread of the adjoint adds up at a time
+LIST = 24  # samples that a thread of the adjoint keeps at a time
+WARP = 32
 OPS = torch.ops.cdifast_emulator
 
 both_ways = pytest.mark.parametrize("way", ["polar", "cartesian"])
@@ -171,10 +174,11 @@ def test_centers_and_masks_for_all_images_or_for_each(
 
 
 @both_ways
-@pytest.mark.parametrize("size", [(9, 17), (31, 43)])  # less than a block of samples; more than all blocks have threads
+@pytest.mark.parametrize("size", [(9, 13), (31, 43)])  # less than a patch; more patches than blocks
 def test_batches_of_several_chunks(configure: Configure, way: str, size: tuple[int, int]) -> None:
     geometry = Case(way, *((13, 11), size)[:: 1 if way == "polar" else -1], centers(), r_max=6.5)
-    assert (math.prod(size) > MAX_BLOCKS * THREADS) == (size[0] == 31)
+    patches = math.prod(math.ceil(extent / PATCH) for extent in size)
+    assert patches == 1 if size[0] == 9 else patches > MAX_BLOCKS
     source = values(2 * MAX_BLOCKS + 1, geometry.source, torch.float32)
     assert_as_reference(geometry.forward(source), geometry.reference(source.double())[0], torch.float32)
     assert error(geometry.weight(float64=False), geometry.reference(source[:1].double())[1]) < 1e-6
@@ -272,6 +276,55 @@ def test_the_adjoint_where_warps_share_the_work(configure: Configure, geometry: 
     grad = values(2, geometry.target, torch.float64)
     expected, _ = geometry.reference_gradients(values(2, geometry.source, torch.float64), grad)
     assert_as_reference(geometry.backward(grad), expected, torch.float64)
+
+
+def most_samples(geometry: Case) -> int:
+    """Of those that read one element."""
+    inputs = math.prod(geometry.source)
+    matrix = geometry.forward(torch.eye(inputs, dtype=torch.float64).reshape(inputs, *geometry.source))
+    return int(matrix.reshape(inputs, -1).count_nonzero(1).max())
+
+
+@named([torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("geometry", "sharing"),
+    [
+        # All rings lie on one another, on pixels far from the square that warps share.
+        (Case("polar", (1, 40), (90, 8), torch.tensor([[0.2, 9.3]], dtype=torch.float64), r_min=20.3, r_max=20.3), 1),
+        (Case("polar", (5, 4), (3, 1700), torch.tensor([[2.1, 1.3]], dtype=torch.float64), r_max=2.5), WARP),
+        (Case("cartesian", (42, 41), (2, 1), torch.tensor([[20.2, 19.6]], dtype=torch.float64), r_max=32.0), WARP),
+    ],
+    ids=["one thread's", "a warp's of pixels", "a warp's of an unwrapped map"],
+)
+def test_the_adjoint_of_more_samples_than_a_list_holds(
+    configure: Configure, geometry: Case, sharing: int, masked: bool, dtype: torch.dtype
+) -> None:
+    assert most_samples(geometry) > 2 * LIST * sharing
+    geometry = replace(geometry, good=mask(1, geometry.source, 0.1) if masked else None)
+    grad = values(GROUP + 3, geometry.target, dtype)
+    expected, _ = geometry.reference_gradients(values(GROUP + 3, geometry.source, torch.float64), grad)
+    # Sums of thousands of samples: float32 rounds a little more than where there are four.
+    assert error(geometry.backward(grad), expected) < TOLERANCE[dtype] * (2 if dtype == torch.float32 else 1)
+
+
+def test_the_adjoint_of_more_images_than_a_team_keeps_sums_of(configure: Configure) -> None:
+    count = GROUP * WARP + GROUP + 3
+    geometry = Case("polar", (3, 3), (2, 900), torch.tensor([[1.1, 1.3]], dtype=torch.float64), r_max=0.7)
+    assert most_samples(geometry) > LIST * WARP
+    grad = values(count, geometry.target, torch.float32)
+    expected = torch.cat([geometry.backward(part.double()) for part in grad.split(1)])
+    assert_as_reference(geometry.backward(grad), expected, torch.float32)
+
+
+@both_ways
+def test_inside_and_outside_in_one_warp(configure: Configure, way: str) -> None:
+    """Centres so different that of two images one sample lies inside and the other does not."""
+    for center in (centers(5) * 2 - 6, centers(5) - 4, torch.tensor([[6.0, 5.0], [6.0, 500.0], [6.0, 5.0]]).double()):
+        geometry = case(way, center=center)
+        source = values(len(center), geometry.source, torch.float32)
+        expected, _ = geometry.reference(source.double(), fill=-2.0)
+        assert_as_reference(geometry.forward(source, fill=-2.0), expected, torch.float32)
 
 
 @both_ways
