@@ -30,6 +30,7 @@
 #include "../common/resample_math.h"
 #include "microtile.cuh"
 #include "patch.cuh"
+#include "reading.cuh"
 #include "rings.cuh"
 
 namespace cdifast::cuda {
@@ -41,8 +42,8 @@ struct alignas(16) Ring {
   C scale;            // a
   C weight;           // W
   C real, imaginary;  // Z
-  C size;             // |Z|
   C usable;           // 1 or 0
+  C factor;           // Y = factor * what is kept of the ring's samples
 };
 
 // Spreads below this, the least normal number, have no finite reciprocal to speak of, and count as none.
@@ -60,16 +61,31 @@ struct LeastSpread<double> {
 __device__ __forceinline__ float square_root(float x) { return __builtin_sqrtf(x); }
 __device__ __forceinline__ double square_root(double x) { return __builtin_sqrt(x); }
 
-// The sums of a ring that its statistics are made of.
+// Spectral sums of a ring, and what its kept samples were multiplied by.
 template <typename C>
 struct RingSums {
   RingMean<C> mean;
   C spread, along, across;  // of I - m: squares in units of mean.largest, products with the harmonic
+  C unit;
 };
 
 template <typename C>
 __device__ __forceinline__ C one_over(C x) {
   return x > C(0) ? C(1) / x : C(0);
+}
+
+// One over a size, by which numbers become about 1: the squares of intensities in SI units would vanish, or overflow,
+// in float.
+template <typename C>
+__device__ __forceinline__ C unit_of(C size) {
+  return size > LeastSpread<C>::value ? C(1) / size : C(0);
+}
+
+// The samples are kept as w (I - b) unit: the scale a itself is known only when all of a warp's rings are summed.
+template <typename C>
+__device__ __forceinline__ C kept_unit(const RingMean<C>& mean, Normalize normalize) {
+  if (normalize == Normalize::none) return C(1);
+  return unit_of(normalize == Normalize::pearson ? mean.largest : magnitude(mean.high) + mean.largest);
 }
 
 template <typename C>
@@ -82,55 +98,62 @@ __device__ __forceinline__ Ring<C> finished_ring(const RingSums<C>& sums, Normal
       ring_statistics(weight, m, m * m + variance, variance, needed, Epsilon<C>::value, normalize);
   const C inverse = one_over(sums.mean.weight);
   const C scale = static_cast<C>(statistics.scale);
-  const C real = sums.along * inverse * scale;
-  const C imaginary = sums.across * inverse * scale;
   return {sums.mean.high,
           sums.mean.low,
           scale,
           sums.mean.weight,
-          real,
-          imaginary,
-          square_root(real * real + imaginary * imaginary),
-          statistics.usable ? C(1) : C(0)};
-}
-
-// Squares are of numbers up to 1: those of intensities in SI units would vanish, or overflow, in float.
-template <typename C>
-__device__ __forceinline__ C unit_of(C largest) {
-  return largest > LeastSpread<C>::value ? C(1) / largest : C(0);
+          sums.along * inverse * scale,
+          sums.across * inverse * scale,
+          statistics.usable ? C(1) : C(0),
+          sums.unit > C(0) ? scale / sums.unit : C(0)};
 }
 
 // Rings that a warp has one after another, so that their last step, in double, is one for all of them.
 constexpr int kRingsOfAWarp = 8;
 
-// A warp's rings: sums(ring) of each, kept by a lane of its own until all are there.
-template <typename T, typename Sums>
+// A warp's rings: sums(map, first sample, kept samples) of each, which also writes the kept samples. `kept` may be the
+// maps themselves.
+template <int kAtATime, typename T, typename Sums>
 __device__ __forceinline__ void rings_of_warps(const UnwrappedMaps<T>& maps, int64_t count, Normalize normalize,
-                                               double needed, Ring<compute_t<T>>* __restrict__ rings,
-                                               const Sums& sums) {
+                                               double needed, compute_t<T>* kept,
+                                               Ring<compute_t<T>>* __restrict__ rings, const Sums& sums) {
+  using C = compute_t<T>;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int64_t total = count * maps.n_radial;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * kRingsPerBlock * kRingsOfAWarp;
   for (int64_t first = (static_cast<int64_t>(blockIdx.x) * kRingsPerBlock + threadIdx.x / kWarp) * kRingsOfAWarp;
        first < total; first += stride) {
     const int live = static_cast<int>(total - first < kRingsOfAWarp ? total - first : kRingsOfAWarp);
-    RingSums<compute_t<T>> mine{};
+    C* const first_kept = kept + first * maps.n_angular;
+    RingSums<C> mine{};
+#pragma unroll kAtATime
     for (int i = 0; i < live; ++i) {
-      const auto found = sums(maps[(first + i) / maps.n_radial], (first + i) % maps.n_radial * maps.n_angular);
+      const RingSums<C> found = sums(maps[(first + i) / maps.n_radial], (first + i) % maps.n_radial * maps.n_angular,
+                                     first_kept + i * maps.n_angular);
       if (lane == i) mine = found;
     }
-    if (lane < live) rings[first + lane] = finished_ring(mine, normalize, needed);
+    const Ring<C> ring = finished_ring(mine, normalize, needed);
+    if (lane < live) rings[first + lane] = ring;
+    // The products of rings without a value are multiplied by zero, or not looked at; but zero times NaN is NaN.
+    uint32_t unusable = __ballot_sync(kWholeWarp, lane < live && ring.usable == C(0));
+    for (int i = 0; unusable != 0; ++i, unusable >>= 1) {
+      if ((unusable & 1) == 0) continue;
+      for (int64_t k = lane; k < maps.n_angular; k += kWarp) first_kept[i * maps.n_angular + k] = C(0);
+    }
   }
 }
 
-// The statistics of rings of up to 32 kHeld samples, which are read once and kept in registers, as is the harmonic.
-template <typename T, int kHeld>
+// The statistics of rings of up to 32 kHeld samples, which are read once and held in registers, as is the harmonic; and
+// their samples as the products need them. Of maps with weights, or of those without.
+template <typename T, int kHeld, bool kWeighted>
 __launch_bounds__(kRingThreads) __global__
     void short_ring_statistics_kernel(UnwrappedMaps<T> given, int64_t count,
                                       const Complex<compute_t<T>>* __restrict__ harmonic, Normalize normalize,
-                                      double needed, Ring<compute_t<T>>* __restrict__ rings) {
+                                      double needed, compute_t<T>* kept, Ring<compute_t<T>>* __restrict__ rings) {
   using C = compute_t<T>;
+  if (given.weighted() != kWeighted) return;  // the other kernel's maps
   const UnwrappedMaps<T> maps = given.resolved();
+  const bool centred = normalize == Normalize::pearson;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int angles = static_cast<int>(maps.n_angular);
   C cosine[kHeld], sine[kHeld];
@@ -141,88 +164,112 @@ __launch_bounds__(kRingThreads) __global__
     cosine[s] = turn.real;
     sine[s] = turn.imaginary;
   }
-  rings_of_warps(maps, count, normalize, needed, rings, [&](const UnwrappedMap<T>& map, int64_t first) {
-    C weight[kHeld], value[kHeld];
-    C total = 0, sum = 0;
+  rings_of_warps<(kHeld > 8 ? 1 : 2)>(
+      maps, count, normalize, needed, kept, rings, [&](const UnwrappedMap<T>& map, int64_t first, C* kept_ring) {
+        C value[kHeld];
+        C weight[kWeighted ? kHeld : 1];
+        const auto weight_of = [&](int s) {
+          return kWeighted ? weight[kWeighted ? s : 0] : lane + s * kWarp < angles ? C(1) : C(0);
+        };
+        C total = static_cast<C>(angles);
+        C sum = 0;
 #pragma unroll
-    for (int s = 0; s < kHeld; ++s) {
-      const int k = lane + s * kWarp;
-      weight[s] = k < angles ? map.weight(first + k) : C(0);
-      value[s] = map.value(first + k, weight[s]);
-    }
+        for (int s = 0; s < kHeld; ++s) {
+          const int k = lane + s * kWarp;
+          if (kWeighted) {
+            weight[kWeighted ? s : 0] = k < angles ? map.weight(first + k) : C(0);
+            value[s] = map.value(first + k, weight_of(s));
+          } else {
+            value[s] = k < angles ? load_element(map.values[first + k]) : C(0);
+          }
+        }
+        if (kWeighted) {
+          total = 0;
 #pragma unroll
-    for (int s = 0; s < kHeld; ++s) {
-      total += weight[s];
-      sum += weight[s] * value[s];
-    }
-    total = warp_sum(total);
-    const C inverse = one_over(total);
-    const C high = warp_sum(sum) * inverse;
-    C rest = 0, largest = 0;
+          for (int s = 0; s < kHeld; ++s) total += weight_of(s);
+          total = warp_sum(total);
+        }
 #pragma unroll
-    for (int s = 0; s < kHeld; ++s) {
-      value[s] = weight[s] > C(0) ? value[s] - high : C(0);
-      rest += weight[s] * value[s];
-      largest = magnitude(value[s]) > largest ? magnitude(value[s]) : largest;
-    }
-    const C low = warp_sum(rest) * inverse;
-    largest = warp_max(largest);
-    const C unit = unit_of(largest);
-    C spread = 0, along = 0, across = 0;
+        for (int s = 0; s < kHeld; ++s) sum += kWeighted ? weight_of(s) * value[s] : value[s];
+        const C inverse = one_over(total);
+        RingMean<C> mean{warp_sum(sum) * inverse, C(0), total, C(0)};
+        C rest = 0;
 #pragma unroll
-    for (int s = 0; s < kHeld; ++s) {
-      const C centred = weight[s] > C(0) ? value[s] - low : C(0);
-      spread += weight[s] * (centred * unit) * (centred * unit);
-      along += weight[s] * centred * cosine[s];
-      across -= weight[s] * centred * sine[s];
-    }
-    return RingSums<C>{{high, low, total, largest}, warp_sum(spread), warp_sum(along), warp_sum(across)};
-  });
+        for (int s = 0; s < kHeld; ++s) {
+          const C difference = weight_of(s) > C(0) ? value[s] - mean.high : C(0);
+          rest += kWeighted ? weight_of(s) * difference : difference;
+          mean.largest = magnitude(difference) > mean.largest ? magnitude(difference) : mean.largest;
+        }
+        mean.low = warp_sum(rest) * inverse;
+        mean.largest = warp_max(mean.largest);
+        const C unit = unit_of(mean.largest);
+        const C to_keep = kept_unit(mean, normalize);
+        C spread = 0, along = 0, across = 0;
+#pragma unroll
+        for (int s = 0; s < kHeld; ++s) {
+          const int k = lane + s * kWarp;
+          const C difference = weight_of(s) > C(0) ? (value[s] - mean.high) - mean.low : C(0);
+          const C weighted = kWeighted ? weight_of(s) * difference : difference;
+          spread += (weighted * unit) * (difference * unit);
+          along += weighted * cosine[s];
+          across -= weighted * sine[s];
+          const C wanted = centred ? weighted : kWeighted ? weight_of(s) * value[s] : value[s];
+          if (k < angles) kept_ring[k] = wanted * to_keep;
+        }
+        return RingSums<C>{mean, warp_sum(spread), warp_sum(along), warp_sum(across), to_keep};
+      });
 }
 
-// Those of rings of any length.
+// The same of rings of any length.
 template <typename T>
 __global__ void ring_statistics_kernel(UnwrappedMaps<T> given, int64_t count,
                                        const Complex<compute_t<T>>* __restrict__ harmonic, Normalize normalize,
-                                       double needed, Ring<compute_t<T>>* __restrict__ rings) {
+                                       double needed, compute_t<T>* kept, Ring<compute_t<T>>* __restrict__ rings) {
   using C = compute_t<T>;
   const UnwrappedMaps<T> maps = given.resolved();
+  const bool centred = normalize == Normalize::pearson;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  rings_of_warps(maps, count, normalize, needed, rings, [&](const UnwrappedMap<T>& map, int64_t first) {
-    const RingMean<C> mean = ring_mean(map, first, maps.n_angular);
-    const C unit = unit_of(mean.largest);
-    C spread = 0, along = 0, across = 0;
+  rings_of_warps<1>(maps, count, normalize, needed, kept, rings,
+                    [&](const UnwrappedMap<T>& map, int64_t first, C* kept_ring) {
+                      const RingMean<C> mean = ring_mean(map, first, maps.n_angular);
+                      const C unit = unit_of(mean.largest);
+                      const C to_keep = kept_unit(mean, normalize);
+                      C spread = 0, along = 0, across = 0;
 #pragma unroll 4
-    for (int64_t k = lane; k < maps.n_angular; k += kWarp) {
-      const C weight = map.weight(first + k);
-      const C centred = weight > C(0) ? (map.value(first + k, weight) - mean.high) - mean.low : C(0);
-      const Complex<C> turn = harmonic[k];
-      spread += weight * (centred * unit) * (centred * unit);
-      along += weight * centred * turn.real;
-      across -= weight * centred * turn.imaginary;
-    }
-    return RingSums<C>{mean, warp_sum(spread), warp_sum(along), warp_sum(across)};
-  });
+                      for (int64_t k = lane; k < maps.n_angular; k += kWarp) {
+                        const C weight = map.weight(first + k);
+                        const C value = map.value(first + k, weight);
+                        const C difference = weight > C(0) ? (value - mean.high) - mean.low : C(0);
+                        const Complex<C> turn = harmonic[k];
+                        spread += weight * (difference * unit) * (difference * unit);
+                        along += weight * difference * turn.real;
+                        across -= weight * difference * turn.imaginary;
+                        kept_ring[k] = weight * (centred ? difference : value) * to_keep;
+                      }
+                      return RingSums<C>{mean, warp_sum(spread), warp_sum(along), warp_sum(across), to_keep};
+                    });
 }
 
 // The rings are cut into spans of whole microtiles, as many a span as a tile takes, so that the cells on and below the
-// diagonal are tiles of a span with itself (`diagonal`) or with an earlier one.
+// diagonal are tiles of a span with itself (kDiagonal) or with an earlier one.
 struct Spans {
   int64_t count;
   int groups;  // of rings, in each
-  bool diagonal;
-
-  CDIFAST_HD int64_t tiles() const { return diagonal ? count : count * (count - 1) / 2; }
 };
 
-template <typename C>
+template <typename C, bool kDiagonal>
 struct SpanTile {
+  int64_t map;
   int64_t i0, j0;
   int rows, columns;
+  Microtile micro;
 
-  __device__ SpanTile(const Spans& spans, int64_t number, int64_t n_radial) {
-    int64_t row = number, column = number;
-    if (!spans.diagonal) {
+  __device__ SpanTile(const Spans& spans, int64_t n_radial) {
+    const int64_t tiles = kDiagonal ? spans.count : spans.count * (spans.count - 1) / 2;
+    map = blockIdx.x / tiles;
+    int64_t column = blockIdx.x % tiles;
+    int64_t row = column;
+    if (!kDiagonal) {
       row = 1;
       while (column >= row) column -= row++;
     }
@@ -231,45 +278,39 @@ struct SpanTile {
     j0 = column * span;
     rows = static_cast<int>(n_radial - i0 < span ? n_radial - i0 : span);
     columns = static_cast<int>(n_radial - j0 < span ? n_radial - j0 : span);
+    const int number = static_cast<int>(threadIdx.x);
+    micro = kDiagonal ? lower_microtile(number, spans.groups) : square_microtile(number, spans.groups, spans.groups);
+  }
+
+  // The sums of products of rows of `matrix`, one for each map, of `inner` elements.
+  __device__ void product(const C* matrix, const Spans& spans, int64_t n_radial, int inner, Vector<C>* shared,
+                          MicroSum<C>& sum) const {
+    const C* const own = matrix + map * n_radial * inner;
+    micro_product<kDiagonal>(RowMajor<C>{own + i0 * inner, inner, rows, inner, spans.groups},
+                             RowMajor<C>{own + j0 * inner, inner, columns, inner, spans.groups}, micro, shared, sum);
   }
 };
 
-__device__ __forceinline__ Microtile microtile_of(const Spans& spans) {
-  const int number = static_cast<int>(threadIdx.x);
-  return spans.diagonal ? lower_microtile(number, spans.groups) : square_microtile(number, spans.groups, spans.groups);
-}
-
 // pairs[g, i, j] = sum_k w[g, i, k] w[g, j, k] for j <= i. With the rings' weights given: the finished weight of every
 // cell of the map, as correlation_weight has it.
-template <typename C>
+template <typename C, bool kDiagonal>
 __launch_bounds__(kMostMicroThreads, Micro<C>::kBlocks) __global__
     void pair_weights_kernel(UnwrappedMaps<C> given, Spans spans, const C* __restrict__ ring_weights, C needed,
                              C* __restrict__ pairs) {
   using V = Vector<C>;
-  CDIFAST_SHARED(V, left_buffers, Micro<C>::kVectors);
-  CDIFAST_SHARED(V, right_buffers, Micro<C>::kVectors);
+  CDIFAST_SHARED(V, shared, Micro<C>::kVectors);
   if (!given.weighted()) return;
   const int64_t n_radial = given.n_radial;
   const int angles = static_cast<int>(given.n_angular);
-  const int64_t tiles = spans.tiles();
-  const Microtile micro = microtile_of(spans);
-  const int64_t t = blockIdx.x;
-  const SpanTile<C> tile(spans, t % tiles, n_radial);
-  const C* const set = given.weights + t / tiles * n_radial * angles;
-  const auto load_from = [&](int64_t first, int rows) {
-    const int begin = static_cast<int>(first) * angles;
-    return plain_operand<InnerFirst, C>(
-        spans.groups, [=](int row, int k) { return row < rows && k < angles ? set[begin + row * angles + k] : C(0); });
-  };
-  C sum[Micro<C>::kRows][Micro<C>::kRows];
-  micro_product(angles, load_from(tile.i0, tile.rows), load_from(tile.j0, tile.columns), spans.diagonal, micro,
-                left_buffers, right_buffers, sum);
+  const SpanTile<C, kDiagonal> tile(spans, n_radial);
+  MicroSum<C> sum;
+  tile.product(given.weights, spans, n_radial, angles, shared, sum);
 
-  C* const out = pairs + t / tiles * n_radial * n_radial;
-  const C* const ring = ring_weights == nullptr ? nullptr : ring_weights + t / tiles * n_radial;
+  C* const out = pairs + tile.map * n_radial * n_radial;
+  const C* const ring = ring_weights == nullptr ? nullptr : ring_weights + tile.map * n_radial;
   const auto finished = [&](C weight) { return weight >= needed ? weight / static_cast<C>(angles) : C(0); };
   const auto smaller = [&](int64_t i, int64_t j) { return finished(ring[i] < ring[j] ? ring[i] : ring[j]); };
-  finish_micro(sum, micro, tile.rows, tile.columns, left_buffers, [&](int row, int column, C cell) {
+  finish_micro(sum, tile.micro, tile.rows, tile.columns, shared, [&](int row, int column, C cell) {
     const int64_t i = tile.i0 + row;
     const int64_t j = tile.j0 + column;
     if (j <= i) {
@@ -278,7 +319,7 @@ __launch_bounds__(kMostMicroThreads, Micro<C>::kBlocks) __global__
       out[i * n_radial + j] = smaller(i, j);
     }
   });
-  if (ring == nullptr || spans.diagonal) return;
+  if (kDiagonal || ring == nullptr) return;
   for_each_cell(tile.columns, tile.rows, [&](int row, int column) {
     const int64_t j = tile.j0 + row;
     const int64_t i = tile.i0 + column;
@@ -301,13 +342,18 @@ __global__ void ring_weights_kernel(const C* __restrict__ weights, int64_t rings
   }
 }
 
+// |Z|.
+template <typename C>
+__device__ __forceinline__ C size_of(const Ring<C>& ring) {
+  return square_root(ring.real * ring.real + ring.imaginary * ring.imaginary);
+}
+
 // What the cells need beside the rings. `pairs` is null where every sample counts fully.
 template <typename C>
 struct Cells {
   const C* pairs;  // (maps, R, R) or (1, R, R), lower triangle
   bool shared_pairs;
   bool modulus;
-  bool centred;  // pearson: b = m
   C needed;
   C fill;
 
@@ -316,100 +362,46 @@ struct Cells {
   }
 };
 
-// Of a ring in a tile: what its samples and its cells need, each number of all rings side by side.
+// Of a ring in a tile: what its cells need, each number of all rings side by side.
 template <typename C>
 struct TileRings {
-  enum Number { kHigh, kLow, kScale, kReal, kImaginary, kUsable, kNumbers };
+  enum Number { kFactor, kReal, kImaginary, kUsable, kNumbers };
   static constexpr int kCount = kNumbers * 2 * Micro<C>::kSpan;  // of the rows, then of the columns
 
   C* numbers;
 
   __device__ C& at(Number number, int ring) const { return numbers[number * 2 * Micro<C>::kSpan + ring]; }
 
-  // The rings of the tile, by all threads of the block.
-  __device__ void load(const Ring<C>* rings, int64_t i0, int64_t j0, int64_t n_radial, bool centred,
-                       bool modulus) const {
+  // By all threads of the block, before a barrier.
+  __device__ void load(const Ring<C>* rings, int64_t i0, int64_t j0, int64_t n_radial, bool modulus) const {
     for (int r = static_cast<int>(threadIdx.x); r < 2 * Micro<C>::kSpan; r += static_cast<int>(blockDim.x)) {
       const int64_t ring = r < Micro<C>::kSpan ? i0 + r : j0 + r - Micro<C>::kSpan;
       const Ring<C> mine = ring < n_radial ? rings[ring] : Ring<C>{};
-      at(kHigh, r) = centred ? mine.high : C(0);
-      at(kLow, r) = centred ? mine.low : C(0);
-      at(kScale, r) = mine.scale;
-      at(kReal, r) = modulus ? mine.size : mine.real;
+      at(kFactor, r) = mine.factor;
+      at(kReal, r) = modulus ? size_of(mine) : mine.real;
       at(kImaginary, r) = modulus ? C(0) : mine.imaginary;
       at(kUsable, r) = mine.usable;
     }
   }
 };
 
-// A sample on its way to shared memory, with its weight where it has one.
-template <typename C, bool kWeighted>
-struct HeldSample {
-  C value;
-
-  template <typename T>
-  __device__ static HeldSample of(const UnwrappedMap<T>& map, int64_t sample) {
-    return {load_element(map.values[sample])};
-  }
-  __device__ C weighted(C value) const { return value; }
-};
-template <typename C>
-struct HeldSample<C, true> {
-  C value, weight;
-
-  template <typename T>
-  __device__ static HeldSample of(const UnwrappedMap<T>& map, int64_t sample) {
-    const C weight = map.weight(sample);
-    return {map.value(sample, weight), weight};
-  }
-  __device__ C weighted(C value) const { return weight * value; }
-};
-
-// The map of T samples, in Out, with weights or without: of both kernels, one has nothing to do. A block makes a tile
-// of the lower triangle from the product, and its mirror image in the upper one from the rings' harmonics.
-template <typename T, typename Out, bool kWeighted>
-__launch_bounds__(kMostMicroThreads, Micro<compute_t<T>>::kBlocks) __global__
-    void map_kernel(UnwrappedMaps<T> given, Spans spans, const Ring<compute_t<T>>* __restrict__ rings,
-                    Cells<compute_t<T>> cells, Out* __restrict__ out) {
-  using C = compute_t<T>;
+// The map, in Out. A block makes a tile of the lower triangle from the product of the kept samples, and its mirror
+// image in the upper one from the rings' harmonics.
+template <typename C, typename Out, bool kDiagonal>
+__launch_bounds__(kMostMicroThreads, Micro<C>::kBlocks) __global__
+    void map_kernel(const C* __restrict__ kept, UnwrappedMaps<C> given, Spans spans, const Ring<C>* __restrict__ rings,
+                    Cells<C> cells, Out* __restrict__ out) {
   using V = Vector<C>;
   using Rings = TileRings<C>;
-  using Held = HeldSample<C, kWeighted>;
-  CDIFAST_SHARED(V, left_buffers, Micro<C>::kVectors);
-  CDIFAST_SHARED(V, right_buffers, Micro<C>::kVectors);
+  CDIFAST_SHARED(V, shared, Micro<C>::kVectors);
   CDIFAST_SHARED(C, ring_numbers, Rings::kCount);
-  if (given.weighted() != kWeighted) return;  // the other kernel's maps
-  const UnwrappedMaps<T> maps = given.resolved();
+  const int64_t n_radial = given.n_radial;
+  const int angles = static_cast<int>(given.n_angular);
+  const SpanTile<C, kDiagonal> tile(spans, n_radial);
   const Rings tile_rings{ring_numbers};
-  const int64_t n_radial = maps.n_radial;
-  const int angles = static_cast<int>(maps.n_angular);
-  const C every_angle = C(1) / static_cast<C>(angles);
-  const int64_t tiles = spans.tiles();
-  const Microtile micro = microtile_of(spans);
-  const int64_t t = blockIdx.x;
-  const int64_t n = t / tiles;
-  const SpanTile<C> tile(spans, t % tiles, n_radial);
-  const UnwrappedMap<T> map = maps[n];
-
-  tile_rings.load(rings + n * n_radial, tile.i0, tile.j0, n_radial, cells.centred, cells.modulus);
-  __syncthreads();
-
-  const auto load_from = [&](int64_t first, int rows, int side) {
-    const int begin = static_cast<int>(first) * angles;
-    const auto load = [=](int row, int k) {
-      if (row >= rows || k >= angles) return Held{};
-      return Held::of(map, begin + row * angles + k);
-    };
-    const auto finish = [=](const Held& held, int row, int k) {
-      const int ring = side + row;
-      const C centred = (held.value - tile_rings.at(Rings::kHigh, ring)) - tile_rings.at(Rings::kLow, ring);
-      return k < angles ? held.weighted(centred * tile_rings.at(Rings::kScale, ring)) : C(0);
-    };
-    return micro_operand<InnerFirst, Held>(spans.groups, load, finish);
-  };
-  C sum[Micro<C>::kRows][Micro<C>::kRows];
-  micro_product(angles, load_from(tile.i0, tile.rows, 0), load_from(tile.j0, tile.columns, Micro<C>::kSpan),
-                spans.diagonal, micro, left_buffers, right_buffers, sum);
+  tile_rings.load(rings + tile.map * n_radial, tile.i0, tile.j0, n_radial, cells.modulus);
+  MicroSum<C> sum;
+  tile.product(kept, spans, n_radial, angles, shared, sum);  // has barriers
 
   // Rings by their number in the tile.
   const auto usable = [&](int a, int b) {
@@ -420,9 +412,10 @@ __launch_bounds__(kMostMicroThreads, Micro<compute_t<T>>::kBlocks) __global__
                     tile_rings.at(Rings::kImaginary, a) * tile_rings.at(Rings::kImaginary, b);
     return usable(a, b) ? value : cells.fill;
   };
-  Out* const target = out + n * n_radial * n_radial;
-  const C* const pairs = kWeighted ? cells.pairs_of(n, n_radial) : nullptr;
-  finish_micro(sum, micro, tile.rows, tile.columns, left_buffers, [&](int row, int column, C cell) {
+  const C every_angle = C(1) / static_cast<C>(angles);
+  Out* const target = out + tile.map * n_radial * n_radial;
+  const C* const pairs = given.weighted() ? cells.pairs_of(tile.map, n_radial) : nullptr;
+  finish_micro(sum, tile.micro, tile.rows, tile.columns, shared, [&](int row, int column, C cell) {
     const int64_t i = tile.i0 + row;
     const int64_t j = tile.j0 + column;
     const int other = Micro<C>::kSpan + column;
@@ -430,16 +423,17 @@ __launch_bounds__(kMostMicroThreads, Micro<compute_t<T>>::kBlocks) __global__
     if (j > i) {
       value = ordered(row, other);
     } else if (usable(row, other)) {
-      if (!kWeighted) {
-        value = cell * every_angle;
+      const C product = cell * tile_rings.at(Rings::kFactor, row) * tile_rings.at(Rings::kFactor, other);
+      if (pairs == nullptr) {
+        value = product * every_angle;
       } else {
         const C weight = pairs[i * n_radial + j];
-        if (weight > C(0) && weight >= cells.needed) value = cell / weight;
+        if (weight > C(0) && weight >= cells.needed) value = product / weight;
       }
     }
     store_element(target[i * n_radial + j], value);
   });
-  if (spans.diagonal) return;  // the tile is its own mirror image
+  if (kDiagonal) return;  // the tile is its own mirror image
   for_each_cell(tile.columns, tile.rows, [&](int row, int column) {
     store_element(target[(tile.j0 + row) * n_radial + tile.i0 + column], ordered(Micro<C>::kSpan + row, column));
   });
@@ -447,7 +441,7 @@ __launch_bounds__(kMostMicroThreads, Micro<compute_t<T>>::kBlocks) __global__
 
 // --- the fused operator
 
-constexpr int kSampleThreads = kPatchSide * kPatchSide;
+constexpr int kSampleThreads = 256;
 // Images for which a thread of a shared geometry uses what it has worked out for its sample.
 constexpr int kImagesOfASample = 16;
 
@@ -475,52 +469,57 @@ __global__ void zero_kernel(int* number) { *number = 0; }
 // `partial` is set where a sample counts for less than one; where none does, as without a mask, the map goes without
 // weights.
 template <typename T>
-__global__ void sample_kernel(const T* __restrict__ images, Detector detector, bool shared,
-                              const Complex<double>* __restrict__ directions, int64_t first, int64_t count,
-                              compute_t<T>* __restrict__ values, compute_t<T>* __restrict__ weights,
-                              int* __restrict__ partial) {
+__launch_bounds__(kSampleThreads, 4) __global__
+    void sample_kernel(const T* __restrict__ images, Detector detector, bool shared,
+                       const Complex<double>* __restrict__ directions, int64_t first, int64_t count,
+                       compute_t<T>* __restrict__ values, compute_t<T>* __restrict__ weights,
+                       int* __restrict__ partial) {
   using C = compute_t<T>;
   const PolarGrid& grid = detector.grid;
+  const SourceShape source = polar_source(grid);
   const int64_t samples = grid.n_radial * grid.n_angular;
   const int64_t pixels = grid.height * grid.width;
-  const int64_t blocks = patches(grid.n_radial, grid.n_angular);
+  const Plane plane{static_cast<uint32_t>(grid.n_radial), static_cast<uint32_t>(grid.n_angular)};
+  const uint32_t patches = patches_of(plane, kSampleThreads);
+  const Interior interior = interior_of(source, grid.nearest, detector.good);
   const int64_t of_a_slice = shared ? kImagesOfASample : 1;
   const int64_t slices = (count + of_a_slice - 1) / of_a_slice;
-  for (int64_t b = blockIdx.x; b < blocks * slices; b += gridDim.x) {
-    const PatchCell cell = patch_cell(b % blocks, grid.n_angular);
-    if (cell.row >= grid.n_radial || cell.column >= grid.n_angular) continue;
-    const int64_t sample = cell.row * grid.n_angular + cell.column;
-    const int64_t begin = b / blocks * of_a_slice;
+  for (int64_t b = blockIdx.x; b < patches * slices; b += gridDim.x) {
+    const Place place = place_of(plane, static_cast<uint32_t>(b % patches), threadIdx.x, kSampleThreads);
+    if (!plane.holds(place.row, place.column)) continue;
+    const uint32_t sample = place.row * plane.columns + place.column;
+    const int64_t begin = b / patches * of_a_slice;
     const int64_t end = begin + of_a_slice < count ? begin + of_a_slice : count;
     const double* const center = detector.center + (detector.shared_center ? 0 : 2 * (first + begin));
-    const uint8_t* const good =
-        detector.good == nullptr || detector.shared_good ? detector.good : detector.good + (first + begin) * pixels;
-    const Complex<double> direction = directions[cell.column];
+    const Complex<double> direction = directions[place.column];
     const Position at =
-        polar_position(grid.radius(cell.row), direction.real, direction.imaginary, center[0], center[1]);
-    Taps taps;
-    bilinear_taps(polar_source(grid), at, grid.nearest, good, taps, nullptr);
-    int32_t pixel[4];  // images have less than 2^31 pixels
-    C coefficient[4];
-#pragma unroll
-    for (int t = 0; t < 4; ++t) {
-      pixel[t] = static_cast<int32_t>(taps.element[t]);
-      coefficient[t] = taps.total > 0.0 ? static_cast<C>(taps.weight[t] / taps.total) : C(0);
+        polar_position(grid.radius(place.row), direction.real, direction.imaginary, center[0], center[1]);
+    Reading<C> reading;
+    double total = 1.0;
+    if (interior.holds(at)) {
+      reading = interior_reading<C>(source, at);
+    } else {
+      const uint8_t* const good =
+          detector.good == nullptr || detector.shared_good ? detector.good : detector.good + (first + begin) * pixels;
+      total = any_reading(source, at, grid.nearest, good, reading);
     }
     if (!shared || begin == 0) {
-      weights[begin * samples + sample] = static_cast<C>(taps.total);
-      if (taps.total != 1.0) atomicMax(partial, 1);
+      weights[begin * samples + sample] = static_cast<C>(total);
+      if (total != 1.0) atomicMax(partial, 1);
     }
+    const T* image = images + (first + begin) * pixels;
+    C* target = values + begin * samples + sample;
 #pragma unroll 4
     for (int64_t n = begin; n < end; ++n) {
-      const T* const image = images + (first + n) * pixels;
       C value = 0;
 #pragma unroll
       for (int t = 0; t < 4; ++t) {
         // A masked pixel may hold NaN, and 0 * NaN is NaN: it is not read at all.
-        if (coefficient[t] != C(0)) value += coefficient[t] * load_element(image[pixel[t]]);
+        if (reading.coefficient[t] != C(0)) value += reading.coefficient[t] * load_element(image[reading.element[t]]);
       }
-      values[n * samples + sample] = value;
+      *target = value;
+      image += pixels;
+      target += samples;
     }
   }
 }
@@ -570,7 +569,7 @@ __launch_bounds__(kGradientRings* kGradientWarps, 4) __global__
       for (int s = warp; s < kGradientRings && j0 + s < n_radial; s += kGradientWarps) {
         const Ring<C>& other = ring[j0 + s];
         if (other.usable == C(0)) continue;
-        real += both[s * kStride + lane] * (modulus ? other.size : other.real);
+        real += both[s * kStride + lane] * (modulus ? size_of(other) : other.real);
         imaginary += modulus ? C(0) : both[s * kStride + lane] * other.imaginary;
       }
     }
@@ -588,7 +587,8 @@ __launch_bounds__(kGradientRings* kGradientWarps, 4) __global__
   }
 }
 
-// symmetric[n, i, j] = (L + L')[i, j]: the gradient of the lower triangle over D, and its mirror image. A block has
+// symmetric[n, i, j] = (L + L')[i, j] times the factor of ring j: the gradient of the lower triangle over D, and its
+// mirror image, for the product with the kept samples. A block has
 // 32 x 32 cells on or below the diagonal, and their image by way of shared memory.
 constexpr int kMirrorSide = 32;
 constexpr int kMirrorRows = 8;  // at a time
@@ -631,10 +631,11 @@ __launch_bounds__(kMirrorSide* kMirrorRows) __global__
     for (int row = static_cast<int>(threadIdx.x) / kMirrorSide; row < kMirrorSide; row += kMirrorRows) {
       const bool below = i0 != j0 || column <= row;
       if (i0 + row < n_radial && j0 + column < n_radial) {
-        target[(i0 + row) * n_radial + j0 + column] = held[below ? row * kStride + column : column * kStride + row];
+        target[(i0 + row) * n_radial + j0 + column] =
+            held[below ? row * kStride + column : column * kStride + row] * ring[j0 + column].factor;
       }
       if (i0 != j0 && j0 + row < n_radial && i0 + column < n_radial) {
-        target[(j0 + row) * n_radial + i0 + column] = held[column * kStride + row];
+        target[(j0 + row) * n_radial + i0 + column] = held[column * kStride + row] * ring[i0 + column].factor;
       }
     }
   }
@@ -647,49 +648,27 @@ struct RingAngleTiles {
 };
 
 // product[n, i, k] = sum_j (L + L')[i, j] Y[j, k].
-template <typename T>
-__launch_bounds__(kMostMicroThreads, Micro<compute_t<T>>::kBlocks) __global__
-    void lower_gradient_kernel(const compute_t<T>* __restrict__ symmetric, UnwrappedMaps<T> maps, RingAngleTiles tiles,
-                               const Ring<compute_t<T>>* __restrict__ rings, bool centred,
-                               compute_t<T>* __restrict__ product) {
-  using C = compute_t<T>;
+template <typename C>
+__launch_bounds__(kMostMicroThreads, Micro<C>::kBlocks) __global__
+    void lower_gradient_kernel(const C* __restrict__ symmetric, const C* __restrict__ kept, int n_radial, int n_angular,
+                               RingAngleTiles tiles, C* __restrict__ product) {
   using V = Vector<C>;
-  CDIFAST_SHARED(V, left_buffers, Micro<C>::kVectors);
-  CDIFAST_SHARED(V, right_buffers, Micro<C>::kVectors);
-  const int n_radial = static_cast<int>(maps.n_radial);
-  const int n_angular = static_cast<int>(maps.n_angular);
-  const int64_t ring_span = static_cast<int64_t>(tiles.ring_groups) * Micro<C>::kRows;
-  const int64_t angle_span = static_cast<int64_t>(tiles.angle_groups) * Micro<C>::kRows;
+  CDIFAST_SHARED(V, shared, Micro<C>::kVectors);
   const int64_t of_a_map = tiles.down * tiles.along;
+  const int64_t n = blockIdx.x / of_a_map;
+  const int64_t t = blockIdx.x % of_a_map;
+  const int i0 = static_cast<int>(t % tiles.down) * tiles.ring_groups * Micro<C>::kRows;
+  const int k0 = static_cast<int>(t / tiles.down) * tiles.angle_groups * Micro<C>::kRows;
+  const auto least = [](int a, int b) { return a < b ? a : b; };
+  const int rows = least(n_radial - i0, tiles.ring_groups * Micro<C>::kRows);
+  const int columns = least(n_angular - k0, tiles.angle_groups * Micro<C>::kRows);
   const Microtile micro = square_microtile(static_cast<int>(threadIdx.x), tiles.ring_groups, tiles.angle_groups);
-  const int64_t t = blockIdx.x;
-  const int64_t n = t / of_a_map;
-  const int64_t i0 = t % of_a_map % tiles.down * ring_span;
-  const int k0 = static_cast<int>(t % of_a_map / tiles.down * angle_span);
-  const int rows = static_cast<int>(n_radial - i0 < ring_span ? n_radial - i0 : ring_span);
-  const int columns = n_angular - k0 < angle_span ? n_angular - k0 : static_cast<int>(angle_span);
-  const UnwrappedMap<T> map = maps[n];
-  const Ring<C>* const ring = rings + n * n_radial;
-  const C* const gradient = symmetric + (n * n_radial + i0) * n_radial;
-
-  const auto mirrored = [=](int row, int j) {
-    return row < rows && j < n_radial ? gradient[row * n_radial + j] : C(0);
-  };
-  using Held = HeldSample<C, true>;
-  const auto sample = [=](int column, int j) {
-    if (j >= n_radial || column >= columns) return Held{};
-    return Held::of(map, j * n_angular + k0 + column);
-  };
-  const auto weighted = [=](const Held& held, int, int j) {
-    const Ring<C> mine = j < n_radial ? ring[j] : Ring<C>{};
-    const C value = held.weighted((centred ? (held.value - mine.high) - mine.low : held.value) * mine.scale);
-    return mine.usable != C(0) ? value : C(0);
-  };
-  C sum[Micro<C>::kRows][Micro<C>::kRows];
-  micro_product(n_radial, plain_operand<InnerFirst, C>(tiles.ring_groups, mirrored),
-                micro_operand<RowsFirst, Held>(tiles.angle_groups, sample, weighted), false, micro, left_buffers,
-                right_buffers, sum);
-  finish_micro(sum, micro, rows, columns, left_buffers, [&](int row, int column, C cell) {
+  MicroSum<C> sum;
+  micro_product<false>(
+      RowMajor<C>{symmetric + (n * n_radial + i0) * n_radial, n_radial, rows, n_radial, tiles.ring_groups},
+      InnerMajor<C>{kept + n * n_radial * n_angular + k0, n_angular, columns, n_radial, tiles.angle_groups}, micro,
+      shared, sum);
+  finish_micro(sum, micro, rows, columns, shared, [&](int row, int column, C cell) {
     product[(n * n_radial + i0 + row) * n_angular + k0 + column] = cell;
   });
 }
@@ -715,8 +694,9 @@ __global__ void ring_gradient_kernel(UnwrappedMaps<T> maps, int64_t count,
     Complex<C> parts = to_parts[r];
     if (modulus) {
       // Without a harmonic, |Z| has no slope.
-      const C size = ring.size > C(0) ? parts.real / ring.size : C(0);
-      parts = {size * ring.real, size * ring.imaginary};
+      const C size = size_of(ring);
+      const C slope = size > C(0) ? parts.real / size : C(0);
+      parts = {slope * ring.real, slope * ring.imaginary};
     }
     const C* const ring_product = product + r * n_angular;
     T* const target = out + r * n_angular;

@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <type_traits>
 
 #include "correlation_kernel.cuh"
 #include "correlation_launch.h"
@@ -16,6 +16,7 @@ struct Arrays {
   C* pairs = nullptr;  // of the shared weights, or of a pass
   Ring<C>* rings = nullptr;
   Complex<C>* to_parts = nullptr;
+  C* kept = nullptr;  // the samples as the products need them
   C* symmetric = nullptr;
   C* product = nullptr;
   int* partial = nullptr;
@@ -38,13 +39,14 @@ Arrays<C> arrays(Operation operation, const MapShape& shape, bool weighted, bool
   const bool own = weighted && !shared;
   const int64_t size = static_cast<int64_t>(sizeof(C));
   const int64_t a_map = shape.n_radial * static_cast<int64_t>(sizeof(Ring<C>)) + (own ? cells * size : 0) +
-                        (backward ? (2 * shape.n_radial + cells + samples) * size : 0) +
-                        (fused ? samples * size * (own ? 2 : 1) : 0);
+                        (backward ? (2 * shape.n_radial + cells + samples) * size : 0) + samples * size +
+                        (fused && own ? samples * size : 0);
   Arrays<C> result;
   result.pass = maps_of_a_pass(shape.count, a_map);
   Workspace workspace(memory);
   result.harmonic = workspace.take<Complex<C>>(shape.n_angular);
   result.rings = workspace.take<Ring<C>>(result.pass * shape.n_radial);
+  result.kept = workspace.take<C>(result.pass * samples);
   if (weighted) result.pairs = workspace.take<C>((own ? result.pass : 1) * cells);
   if (backward) {
     result.to_parts = workspace.take<Complex<C>>(result.pass * shape.n_radial);
@@ -54,7 +56,7 @@ Arrays<C> arrays(Operation operation, const MapShape& shape, bool weighted, bool
   if (fused) {
     result.partial = workspace.take<int>(1);
     result.directions = workspace.take<Complex<double>>(shape.n_angular);
-    result.values = workspace.take<C>(result.pass * samples);
+    result.values = result.kept;  // made from one another in place
     result.weights = workspace.take<C>((own ? result.pass : 1) * samples);
   }
   result.bytes = workspace.used();
@@ -77,20 +79,19 @@ Cut cut(int64_t rows) {
   return {spans, static_cast<int>(divide_up(groups, spans))};
 }
 
-// Threads for so many microtiles; at least the warps that bring so many units of a chunk, `held` a thread.
-unsigned micro_threads(int microtiles, int units, int held) {
-  return static_cast<unsigned>(kWarp * std::max(divide_up(microtiles, kWarp), divide_up(units, held)));
-}
+// Threads for so many microtiles, in whole warps.
+unsigned micro_threads(int microtiles) { return static_cast<unsigned>(kWarp * divide_up(microtiles, kWarp)); }
 
-// Calls f(spans, threads) for the tiles on the diagonal, then for those below it, where there are any.
+// Calls f(diagonal, spans, blocks, threads) for the tiles on the diagonal of `count` maps, then for those below it,
+// where there are any.
 template <typename C, typename F>
-void for_both_spans(int64_t n_radial, const F& f) {
+void for_all_tiles(int64_t n_radial, int64_t count, const F& f) {
   const Cut rings = cut<C>(n_radial);
   const int groups = rings.groups;
-  const int units = InnerFirst::units<C>(groups);
-  f(Spans{rings.spans, groups, true}, micro_threads(groups * (groups + 1) / 2, units, Micro<C>::kHeldAlone));
+  const Spans spans{rings.spans, groups};
+  f(std::true_type{}, spans, blocks(count * rings.spans), micro_threads(groups * (groups + 1) / 2));
   if (rings.spans > 1) {
-    f(Spans{rings.spans, groups, false}, micro_threads(groups * groups, units, Micro<C>::kHeldOfTwo));
+    f(std::false_type{}, spans, blocks(count * rings.spans * (rings.spans - 1) / 2), micro_threads(groups * groups));
   }
 }
 
@@ -106,9 +107,9 @@ void pair_weights(const UnwrappedMaps<T>& maps, int64_t count, const compute_t<T
   using C = compute_t<T>;
   const UnwrappedMaps<C> weights{nullptr,       maps.weights,   maps.shared_weights,
                                  maps.n_radial, maps.n_angular, maps.partial};
-  for_both_spans<C>(maps.n_radial, [&](const Spans& spans, unsigned threads) {
-    launch(pair_weights_kernel<C>, blocks(count * spans.tiles()), threads, stream, weights, spans, ring_weights, needed,
-           pairs);
+  for_all_tiles<C>(maps.n_radial, count, [&](auto diagonal, const Spans& spans, unsigned tiles, unsigned threads) {
+    launch(pair_weights_kernel<C, decltype(diagonal)::value>, tiles, threads, stream, weights, spans, ring_weights,
+           needed, pairs);
   });
 }
 
@@ -118,12 +119,19 @@ void ring_statistics(const UnwrappedMaps<T>& maps, int64_t count, const MapRule&
   const unsigned blocks = blocks_for(divide_up(count * maps.n_radial, kRingsPerBlock * kRingsOfAWarp));
   const double needed = needed_weight(rule.min_weight, maps.n_angular);
   const auto run = [&](auto kernel) {
-    launch(kernel, blocks, kRingThreads, stream, maps, count, arrays.harmonic, rule.normalize, needed, arrays.rings);
+    launch(kernel, blocks, kRingThreads, stream, maps, count, arrays.harmonic, rule.normalize, needed, arrays.kept,
+           arrays.rings);
   };
+  // Whether samples of detector frames have weights is known on the GPU alone.
+  const bool weighted = maps.weights != nullptr;
+  const bool plain = !weighted || maps.partial != nullptr;
+  constexpr int kLong = sizeof(compute_t<T>) == 4 ? 23 : 8;
   if (maps.n_angular <= 8 * kWarp) {
-    run(short_ring_statistics_kernel<T, 8>);
-  } else if (maps.n_angular <= 23 * kWarp && sizeof(compute_t<T>) == 4) {
-    run(short_ring_statistics_kernel < T, sizeof(compute_t<T>) == 4 ? 23 : 8 >);
+    if (weighted) run(short_ring_statistics_kernel<T, 8, true>);
+    if (plain) run(short_ring_statistics_kernel<T, 8, false>);
+  } else if (maps.n_angular <= kLong * kWarp) {
+    if (weighted) run(short_ring_statistics_kernel<T, kLong, true>);
+    if (plain) run(short_ring_statistics_kernel<T, kLong, false>);
   } else {
     run(ring_statistics_kernel<T>);
   }
@@ -131,12 +139,8 @@ void ring_statistics(const UnwrappedMaps<T>& maps, int64_t count, const MapRule&
 
 template <typename C>
 Cells<C> cells(const MapRule& rule, const MapShape& shape, bool weighted, bool shared, const Arrays<C>& arrays) {
-  return {weighted ? arrays.pairs : nullptr,
-          shared,
-          rule.modulus,
-          rule.normalize == Normalize::pearson,
-          static_cast<C>(needed_weight(rule.min_weight, shape.n_angular)),
-          static_cast<C>(rule.fill)};
+  return {weighted ? arrays.pairs : nullptr, shared, rule.modulus,
+          static_cast<C>(needed_weight(rule.min_weight, shape.n_angular)), static_cast<C>(rule.fill)};
 }
 
 template <typename T>
@@ -162,16 +166,13 @@ void maps_of_pass(const UnwrappedMaps<T>& maps, int64_t count, const MapShape& s
   const bool weighted = maps.weights != nullptr;
   ring_statistics(maps, count, rule, arrays, stream);
   if (weighted && !maps.shared_weights) own_pair_weights(maps, count, arrays, stream);
-  const auto run = [&](auto kernel) {
-    for_both_spans<C>(shape.n_radial, [&](const Spans& spans, unsigned threads) {
-      launch(kernel, blocks(count * spans.tiles()), threads, stream, maps, spans,
-             static_cast<const Ring<C>*>(arrays.rings), cells<C>(rule, shape, weighted, maps.shared_weights, arrays),
-             out);
-    });
-  };
-  // Whether samples of detector frames have weights is known on the GPU alone.
-  if (weighted) run(map_kernel<T, Out, true>);
-  if (!weighted || maps.partial != nullptr) run(map_kernel<T, Out, false>);
+  const UnwrappedMaps<C> shaped{nullptr,       maps.weights,   maps.shared_weights,
+                                maps.n_radial, maps.n_angular, maps.partial};
+  for_all_tiles<C>(shape.n_radial, count, [&](auto diagonal, const Spans& spans, unsigned tiles, unsigned threads) {
+    launch(map_kernel<C, Out, decltype(diagonal)::value>, tiles, threads, stream, static_cast<const C*>(arrays.kept),
+           shaped, spans, static_cast<const Ring<C>*>(arrays.rings),
+           cells<C>(rule, shape, weighted, maps.shared_weights, arrays), out);
+  });
 }
 
 // Calls f(first map, count, the maps of the pass) for each pass.
@@ -260,9 +261,7 @@ int correlation_map_backward(DType dtype, const MapShape& shape, const void* gra
     const Cut ring_cut = cut<C>(n_radial);
     const Cut angle_cut = cut<C>(shape.n_angular);
     const RingAngleTiles tiles{ring_cut.spans, angle_cut.spans, ring_cut.groups, angle_cut.groups};
-    const unsigned threads = micro_threads(
-        ring_cut.groups * angle_cut.groups,
-        std::max(InnerFirst::units<C>(ring_cut.groups), RowsFirst::units<C>(angle_cut.groups)), Micro<C>::kHeldOfTwo);
+    const unsigned threads = micro_threads(ring_cut.groups * angle_cut.groups);
     for_each_pass<T>(
         shape, unwrapped, weight, memory.pass, [&](int64_t first, int64_t count, const UnwrappedMaps<T>& maps) {
           const T* const gradient = static_cast<const T*>(grad) + first * n_radial * n_radial;
@@ -275,9 +274,9 @@ int correlation_map_backward(DType dtype, const MapShape& shape, const void* gra
           launch(mirror_gradient_kernel<T>, blocks_for(count * mirrors * (mirrors + 1) / 2), kMirrorSide * kMirrorRows,
                  stream, gradient, maps, count, rings, cells<C>(rule, shape, weighted, weight.shared, memory),
                  memory.symmetric);
-          launch(lower_gradient_kernel<T>, blocks(count * tiles.down * tiles.along), threads, stream,
-                 static_cast<const C*>(memory.symmetric), maps, tiles, rings, rule.normalize == Normalize::pearson,
-                 memory.product);
+          launch(lower_gradient_kernel<C>, blocks(count * tiles.down * tiles.along), threads, stream,
+                 static_cast<const C*>(memory.symmetric), static_cast<const C*>(memory.kept),
+                 static_cast<int>(n_radial), static_cast<int>(shape.n_angular), tiles, memory.product);
           launch(ring_gradient_kernel<T>, blocks_for(divide_up(count * n_radial, kRingsPerBlock)), kRingThreads, stream,
                  maps, count, memory.harmonic, rule.normalize, rule.modulus, rings, memory.product, memory.to_parts,
                  static_cast<T*>(grad_unwrapped) + first * n_radial * shape.n_angular);
@@ -334,11 +333,12 @@ int polar_correlation_map(DType dtype, int64_t count, const void* images, const 
     unit_circle(rule.order, grid.n_angular, memory.harmonic, stream);
     unit_circle(int64_t{1}, grid.n_angular, memory.directions, stream);
     const UnwrappedMaps<C> maps{memory.values, memory.weights, shared, grid.n_radial, grid.n_angular, memory.partial};
+    const Plane plane{static_cast<uint32_t>(grid.n_radial), static_cast<uint32_t>(grid.n_angular)};
     launch(zero_kernel, 1, 1, stream, memory.partial);
     for (int64_t first = 0; first < count; first += memory.pass) {
       const int64_t pass = memory.pass < count - first ? memory.pass : count - first;
       const int64_t slices = divide_up(pass, shared ? kImagesOfASample : 1);
-      launch(sample_kernel<T>, blocks_for(patches(grid.n_radial, grid.n_angular) * slices), kSampleThreads, stream,
+      launch(sample_kernel<T>, blocks_for(patches_of(plane, kSampleThreads) * slices), kSampleThreads, stream,
              static_cast<const T*>(images), geometry, shared, memory.directions, first, pass, memory.values,
              memory.weights, memory.partial);
       if (shared && first == 0) own_pair_weights(maps, 1, memory, stream);

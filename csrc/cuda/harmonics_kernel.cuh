@@ -165,12 +165,14 @@ __launch_bounds__(kTileThreads, Tile<compute_t<T>>::kBlocks - kColumns / 4) __gl
       const int64_t ring = j0 + tile_row(r);
       const M& mean = tile_means[tile_row(r)];
       const C inverse = mean.weight > C(0) ? C(1) / mean.weight : C(0);
+      // An infinite mean leaves no rest.
+      const C whole = mean.low == mean.low ? mean.high + mean.low : mean.high;
 #pragma unroll
       for (int c = 0; c < kColumns; ++c) {
         const int64_t o = o0 + tile_column(c) / 2;
         const int part = tile_column(c) % 2;
         if (ring >= maps.n_radial || o >= n_orders) continue;
-        const C zeroth = part == 0 ? mean.high + mean.low : C(0);
+        const C zeroth = part == 0 ? whole : C(0);
         const Order order = tile_orders[tile_column(c) / 2];
         C value = order.turns == 0 ? zeroth : sum[r][c] * inverse;
         if (order.sine_sign == 0) value = not_a_number<C>();

@@ -44,6 +44,8 @@
 #include "../common/element.h"
 #include "../common/resample_math.h"
 #include "launch.cuh"
+#include "patch.cuh"
+#include "reading.cuh"
 #include "resample_launch.h"
 
 namespace cdifast::cuda {
@@ -85,38 +87,6 @@ CDIFAST_HD const double* center_of(const ResampleGeometry& geometry, int64_t g) 
   return geometry.center + g * geometry.center_stride;
 }
 
-// Threads cover a plane in patches, so that what a warp reads lies close together in both directions: a block's are 16
-// columns and all the rows that its threads fill, a warp's 8 columns (a sector of float) by 4 rows.
-constexpr int kPatchColumns = 16;
-constexpr int kWarpColumns = 8;
-
-struct Plane {
-  uint32_t rows, columns;
-  CDIFAST_HD bool holds(uint32_t row, uint32_t column) const { return row < rows && column < columns; }
-};
-
-struct Place {
-  uint32_t row, column;
-};
-
-CDIFAST_HD uint32_t patches_across(const Plane& plane) { return (plane.columns + kPatchColumns - 1) / kPatchColumns; }
-CDIFAST_HD uint32_t patches_of(const Plane& plane, int threads) {
-  const auto patch_rows = static_cast<uint32_t>(threads / kPatchColumns);
-  return patches_across(plane) * ((plane.rows + patch_rows - 1) / patch_rows);
-}
-
-// Of thread `thread` of a block of `threads`, in patch `patch`. May lie beyond the plane.
-CDIFAST_HD Place place_of(const Plane& plane, uint32_t patch, uint32_t thread, int threads) {
-  const uint32_t across = patches_across(plane);
-  const uint32_t down = patch / across;
-  const uint32_t warp = thread / kResampleWarp;
-  const uint32_t lane = thread % kResampleWarp;
-  constexpr uint32_t warps_across = kPatchColumns / kWarpColumns;
-  constexpr uint32_t warp_rows = kResampleWarp / kWarpColumns;
-  return {down * static_cast<uint32_t>(threads / kPatchColumns) + warp / warps_across * warp_rows + lane / kWarpColumns,
-          (patch - down * across) * kPatchColumns + warp % warps_across * kWarpColumns + lane % kWarpColumns};
-}
-
 // How the gather is shared out. Items of a team are worked on by a warp each; the other elements by one thread each,
 // in patches.
 struct GatherSchedule {
@@ -126,67 +96,6 @@ struct GatherSchedule {
   Plane single;        // the elements in patches
   int64_t box;         // polar: half the side of the square of team pixels round the centre; -1: there is none
 };
-
-// The positions whose four neighbours are all inside and valid: their weights need no search. None where the nearest
-// element is taken, or with a mask.
-struct Interior {
-  double y_end, x_end;
-  CDIFAST_HD bool holds(const Position& at) const { return at.y >= 0.0 && at.y < y_end && at.x >= 0.0 && at.x < x_end; }
-};
-
-CDIFAST_HD Interior interior_of(const SourceShape& source, bool nearest, const uint8_t* good) {
-  const bool any = !nearest && good == nullptr;
-  return {any ? static_cast<double>(source.rows - 1) : 0.0,
-          static_cast<double>(source.periodic ? source.columns : source.columns - 1)};
-}
-
-template <typename C>
-CDIFAST_HD C unless_negligible(C weight) {
-  return weight <= static_cast<C>(kNegligibleWeight) ? C{0} : weight;
-}
-
-// What a sample takes of an image; all coefficients are 0 where it has no value.
-template <typename C>
-struct Reading {
-  uint32_t element[4];
-  C coefficient[4];
-};
-
-// At a position of the interior: bilinear_taps without what cannot happen there.
-template <typename C>
-CDIFAST_HD Reading<C> interior_reading(const SourceShape& source, const Position& at) {
-  const int row = static_cast<int>(at.y);
-  const int column = static_cast<int>(at.x);
-  const double fy = at.y - row;
-  const double fx = at.x - column;
-  const C below = static_cast<C>(fy);
-  const C above = static_cast<C>(1.0 - fy);
-  const C right = static_cast<C>(fx);
-  const C left = static_cast<C>(1.0 - fx);
-  const auto columns = static_cast<uint32_t>(source.columns);
-  const uint32_t first = static_cast<uint32_t>(row) * columns + static_cast<uint32_t>(column);
-  const uint32_t next =
-      source.periodic && static_cast<uint32_t>(column) + 1 == columns ? first + 1 - columns : first + 1;
-  return {{first, next, first + columns, next + columns},
-          {unless_negligible(above * left), unless_negligible(above * right), unless_negligible(below * left),
-           unless_negligible(below * right)}};
-}
-
-// At any position. Returns whether the sample has a value.
-template <typename C>
-CDIFAST_HD bool any_reading(const SourceShape& source, const Position& at, bool nearest, const uint8_t* good,
-                            Reading<C>& reading) {
-  Taps taps;
-  bilinear_taps(source, at, nearest, good, taps, nullptr);
-  const bool has_value = taps.total > 0.0;
-  const double scale = has_value ? 1.0 / taps.total : 0.0;
-#pragma unroll
-  for (int t = 0; t < 4; ++t) {
-    reading.element[t] = static_cast<uint32_t>(taps.element[t]);
-    reading.coefficient[t] = static_cast<C>(taps.weight[t] * scale);
-  }
-  return has_value;
-}
 
 // Values of one sample in kImages images, whose readings are kOwn: each its own. The images lie `elements` apart and
 // their targets `samples`. All reads come before the first write, so that they are under way together. A masked
@@ -507,7 +416,7 @@ __launch_bounds__(kResampleThreads, 4) __global__
       C start = 0;
       if (interior.holds(at)) {
         reading = interior_reading<C>(shape, at);
-      } else if (!any_reading(shape, at, grid.nearest, geometry.good, reading)) {
+      } else if (any_reading(shape, at, grid.nearest, geometry.good, reading) == 0.0) {
         start = fill;
       }
       int64_t n = begin;
@@ -544,10 +453,10 @@ __launch_bounds__(kResampleThreads, 4) __global__
 #pragma unroll 1
         for (int i = 0; i < live; ++i) {
           Reading<C> reading;
-          const bool has_value = any_reading(shape, Kind::position(grid, sample, center_of(geometry, n + i)),
-                                             grid.nearest, good_of(geometry, n + i), reading);
-          resample_images<1, false>(from + i * elements, elements, &reading, has_value ? C{0} : fill, to + i * samples,
-                                    samples);
+          const double weight = any_reading(shape, Kind::position(grid, sample, center_of(geometry, n + i)),
+                                            grid.nearest, good_of(geometry, n + i), reading);
+          resample_images<1, false>(from + i * elements, elements, &reading, weight > 0.0 ? C{0} : fill,
+                                    to + i * samples, samples);
         }
       }
       from += kOwnAtATime * elements;

@@ -126,7 +126,7 @@ def test_tiles_of_any_number_of_rings(configure: Configure, dtype: torch.dtype, 
 @pytest.mark.parametrize("n_angular", [256, 257, 737])
 def test_rings_of_any_length(configure: Configure, n_angular: int) -> None:
     """Those that a warp's registers hold, 8 or 23 samples a lane, and those that they do not."""
-    unwrapped = unwrapped_maps(1, 2, n_angular, torch.float32)
+    unwrapped = unwrapped_maps(1, 6, n_angular, torch.float32)
     for kind in ("none", "own"):
         weight = weights_for(kind, unwrapped)
         stored = None if weight is None else weight.float()
