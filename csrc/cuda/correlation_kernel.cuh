@@ -81,11 +81,12 @@ __device__ __forceinline__ C unit_of(C size) {
   return size > LeastSpread<C>::value ? C(1) / size : C(0);
 }
 
-// The samples are kept as w (I - b) unit: the scale a itself is known only when all of a warp's rings are summed.
+// The samples are kept as w (I - b) unit, where unit is about the scale a: that itself is known only when all of a
+// warp's rings are summed.
 template <typename C>
 __device__ __forceinline__ C kept_unit(const RingMean<C>& mean, Normalize normalize) {
   if (normalize == Normalize::none) return C(1);
-  return unit_of(normalize == Normalize::pearson ? mean.largest : magnitude(mean.high) + mean.largest);
+  return unit_of(normalize == Normalize::pearson ? mean.largest : magnitude(mean.high));
 }
 
 template <typename C>
@@ -125,12 +126,18 @@ __device__ __forceinline__ void rings_of_warps(const UnwrappedMaps<T>& maps, int
        first < total; first += stride) {
     const int live = static_cast<int>(total - first < kRingsOfAWarp ? total - first : kRingsOfAWarp);
     C* const first_kept = kept + first * maps.n_angular;
+    // One division for all of them: it takes as long as a ring's sums.
+    int64_t map = first / maps.n_radial;
+    int64_t row = first - map * maps.n_radial;
     RingSums<C> mine{};
 #pragma unroll kAtATime
     for (int i = 0; i < live; ++i) {
-      const RingSums<C> found = sums(maps[(first + i) / maps.n_radial], (first + i) % maps.n_radial * maps.n_angular,
-                                     first_kept + i * maps.n_angular);
+      const RingSums<C> found = sums(maps[map], row * maps.n_angular, first_kept + i * maps.n_angular);
       if (lane == i) mine = found;
+      if (++row == maps.n_radial) {
+        row = 0;
+        ++map;
+      }
     }
     const Ring<C> ring = finished_ring(mine, normalize, needed);
     if (lane < live) rings[first + lane] = ring;
@@ -144,7 +151,8 @@ __device__ __forceinline__ void rings_of_warps(const UnwrappedMaps<T>& maps, int
 }
 
 // The statistics of rings of up to 32 kHeld samples, which are read once and held in registers, as is the harmonic; and
-// their samples as the products need them. Of maps with weights, or of those without.
+// their samples as the products need them. Of maps with weights, or of those without: there a weight is 1, and 0 in the
+// places beyond the ring.
 template <typename T, int kHeld, bool kWeighted>
 __launch_bounds__(kRingThreads) __global__
     void short_ring_statistics_kernel(UnwrappedMaps<T> given, int64_t count,
@@ -155,69 +163,72 @@ __launch_bounds__(kRingThreads) __global__
   const UnwrappedMaps<T> maps = given.resolved();
   const bool centred = normalize == Normalize::pearson;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int angles = static_cast<int>(maps.n_angular);
-  C cosine[kHeld], sine[kHeld];
+  const int held = (static_cast<int>(maps.n_angular) - lane + kWarp - 1) / kWarp;  // by this lane
+  C cosine[kHeld], sine[kHeld], weight[kHeld];
 #pragma unroll
   for (int s = 0; s < kHeld; ++s) {
-    const int k = lane + s * kWarp;
-    const Complex<C> turn = k < angles ? harmonic[k] : Complex<C>{C(0), C(0)};
+    const Complex<C> turn = s < held ? harmonic[lane + s * kWarp] : Complex<C>{C(0), C(0)};
     cosine[s] = turn.real;
     sine[s] = turn.imaginary;
+    weight[s] = s < held ? C(1) : C(0);
   }
-  rings_of_warps<(kHeld > 8 ? 1 : 2)>(
-      maps, count, normalize, needed, kept, rings, [&](const UnwrappedMap<T>& map, int64_t first, C* kept_ring) {
-        C value[kHeld];
-        C weight[kWeighted ? kHeld : 1];
-        const auto weight_of = [&](int s) {
-          return kWeighted ? weight[kWeighted ? s : 0] : lane + s * kWarp < angles ? C(1) : C(0);
-        };
-        C total = static_cast<C>(angles);
-        C sum = 0;
+  const auto sums = [&](const UnwrappedMap<T>& map, int64_t first, C* kept_ring) {
+    const UnwrappedMap<T> from = map.from(first + lane);
+    C* const to = kept_ring + lane;
+    C value[kHeld];
 #pragma unroll
-        for (int s = 0; s < kHeld; ++s) {
-          const int k = lane + s * kWarp;
-          if (kWeighted) {
-            weight[kWeighted ? s : 0] = k < angles ? map.weight(first + k) : C(0);
-            value[s] = map.value(first + k, weight_of(s));
-          } else {
-            value[s] = k < angles ? load_element(map.values[first + k]) : C(0);
-          }
-        }
-        if (kWeighted) {
-          total = 0;
+    for (int s = 0; s < kHeld; ++s) {
+      if (kWeighted) weight[s] = s < held ? from.weight(s * kWarp) : C(0);
+      value[s] = s < held ? from.value(s * kWarp, weight[s]) : C(0);
+    }
+    RingMean<C> mean{C(0), C(0), static_cast<C>(maps.n_angular), C(0)};
+    if (kWeighted) {
+      mean.weight = 0;
 #pragma unroll
-          for (int s = 0; s < kHeld; ++s) total += weight_of(s);
-          total = warp_sum(total);
-        }
+      for (int s = 0; s < kHeld; ++s) mean.weight += weight[s];
+      mean.weight = warp_sum(mean.weight);
+    }
+    const C inverse = one_over(mean.weight);
 #pragma unroll
-        for (int s = 0; s < kHeld; ++s) sum += kWeighted ? weight_of(s) * value[s] : value[s];
-        const C inverse = one_over(total);
-        RingMean<C> mean{warp_sum(sum) * inverse, C(0), total, C(0)};
-        C rest = 0;
+    for (int s = 0; s < kHeld; ++s) mean.high += weight[s] * value[s];
+    mean.high = warp_sum(mean.high) * inverse;
+    if (!centred) {
+      const C unit = kept_unit(mean, normalize);
 #pragma unroll
-        for (int s = 0; s < kHeld; ++s) {
-          const C difference = weight_of(s) > C(0) ? value[s] - mean.high : C(0);
-          rest += kWeighted ? weight_of(s) * difference : difference;
-          mean.largest = magnitude(difference) > mean.largest ? magnitude(difference) : mean.largest;
-        }
-        mean.low = warp_sum(rest) * inverse;
-        mean.largest = warp_max(mean.largest);
-        const C unit = unit_of(mean.largest);
-        const C to_keep = kept_unit(mean, normalize);
-        C spread = 0, along = 0, across = 0;
+      for (int s = 0; s < kHeld; ++s) {
+        if (s < held) to[s * kWarp] = weight[s] * value[s] * unit;
+      }
+    }
+
+    const auto less = [&](C& value, C weight, C by) {
+      value = kWeighted ? (weight > C(0) ? value - by : C(0)) : value - weight * by;
+    };
 #pragma unroll
-        for (int s = 0; s < kHeld; ++s) {
-          const int k = lane + s * kWarp;
-          const C difference = weight_of(s) > C(0) ? (value[s] - mean.high) - mean.low : C(0);
-          const C weighted = kWeighted ? weight_of(s) * difference : difference;
-          spread += (weighted * unit) * (difference * unit);
-          along += weighted * cosine[s];
-          across -= weighted * sine[s];
-          const C wanted = centred ? weighted : kWeighted ? weight_of(s) * value[s] : value[s];
-          if (k < angles) kept_ring[k] = wanted * to_keep;
-        }
-        return RingSums<C>{mean, warp_sum(spread), warp_sum(along), warp_sum(across), to_keep};
-      });
+    for (int s = 0; s < kHeld; ++s) {
+      less(value[s], weight[s], mean.high);
+      mean.low += weight[s] * value[s];
+      mean.largest = magnitude(value[s]) > mean.largest ? magnitude(value[s]) : mean.largest;
+    }
+    mean.low = warp_sum(mean.low) * inverse;
+    mean.largest = warp_max(mean.largest);
+
+    RingSums<C> result{mean, C(0), C(0), C(0), kept_unit(mean, normalize)};
+    const C unit = unit_of(mean.largest);
+#pragma unroll
+    for (int s = 0; s < kHeld; ++s) {
+      less(value[s], weight[s], mean.low);
+      const C weighted = kWeighted ? weight[s] * value[s] : value[s];
+      result.spread += (weighted * unit) * (value[s] * unit);
+      result.along += weighted * cosine[s];
+      result.across -= weighted * sine[s];
+      if (centred && s < held) to[s * kWarp] = weighted * unit;
+    }
+    result.spread = warp_sum(result.spread);
+    result.along = warp_sum(result.along);
+    result.across = warp_sum(result.across);
+    return result;
+  };
+  rings_of_warps<(kHeld > 8 ? 1 : 2)>(maps, count, normalize, needed, kept, rings, sums);
 }
 
 // The same of rings of any length.
@@ -253,7 +264,7 @@ __global__ void ring_statistics_kernel(UnwrappedMaps<T> given, int64_t count,
 // The rings are cut into spans of whole microtiles, as many a span as a tile takes, so that the cells on and below the
 // diagonal are tiles of a span with itself (kDiagonal) or with an earlier one.
 struct Spans {
-  int64_t count;
+  uint32_t count;
   int groups;  // of rings, in each
 };
 
@@ -265,10 +276,10 @@ struct SpanTile {
   Microtile micro;
 
   __device__ SpanTile(const Spans& spans, int64_t n_radial) {
-    const int64_t tiles = kDiagonal ? spans.count : spans.count * (spans.count - 1) / 2;
+    const uint32_t tiles = kDiagonal ? spans.count : spans.count * (spans.count - 1) / 2;
     map = blockIdx.x / tiles;
-    int64_t column = blockIdx.x % tiles;
-    int64_t row = column;
+    uint32_t column = blockIdx.x % tiles;
+    uint32_t row = column;
     if (!kDiagonal) {
       row = 1;
       while (column >= row) column -= row++;
@@ -362,28 +373,22 @@ struct Cells {
   }
 };
 
-// Of a ring in a tile: what its cells need, each number of all rings side by side.
+// Of a ring in a tile: what its cells need, read at once.
 template <typename C>
-struct TileRings {
-  enum Number { kFactor, kReal, kImaginary, kUsable, kNumbers };
-  static constexpr int kCount = kNumbers * 2 * Micro<C>::kSpan;  // of the rows, then of the columns
-
-  C* numbers;
-
-  __device__ C& at(Number number, int ring) const { return numbers[number * 2 * Micro<C>::kSpan + ring]; }
-
-  // By all threads of the block, before a barrier.
-  __device__ void load(const Ring<C>* rings, int64_t i0, int64_t j0, int64_t n_radial, bool modulus) const {
-    for (int r = static_cast<int>(threadIdx.x); r < 2 * Micro<C>::kSpan; r += static_cast<int>(blockDim.x)) {
-      const int64_t ring = r < Micro<C>::kSpan ? i0 + r : j0 + r - Micro<C>::kSpan;
-      const Ring<C> mine = ring < n_radial ? rings[ring] : Ring<C>{};
-      at(kFactor, r) = mine.factor;
-      at(kReal, r) = modulus ? size_of(mine) : mine.real;
-      at(kImaginary, r) = modulus ? C(0) : mine.imaginary;
-      at(kUsable, r) = mine.usable;
-    }
-  }
+struct alignas(16) TileRing {
+  C factor, real, imaginary, usable;
 };
+
+// Those of a tile's rows, then of its columns, by all threads of the block, before a barrier.
+template <typename C>
+__device__ __forceinline__ void load_tile_rings(const Ring<C>* __restrict__ rings, int64_t i0, int64_t j0,
+                                                int64_t n_radial, bool modulus, TileRing<C>* tile_rings) {
+  for (int r = static_cast<int>(threadIdx.x); r < 2 * Micro<C>::kSpan; r += static_cast<int>(blockDim.x)) {
+    const int64_t number = r < Micro<C>::kSpan ? i0 + r : j0 + r - Micro<C>::kSpan;
+    const Ring<C> ring = number < n_radial ? rings[number] : Ring<C>{};
+    tile_rings[r] = {ring.factor, modulus ? size_of(ring) : ring.real, modulus ? C(0) : ring.imaginary, ring.usable};
+  }
+}
 
 // The map, in Out. A block makes a tile of the lower triangle from the product of the kept samples, and its mirror
 // image in the upper one from the rings' harmonics.
@@ -392,50 +397,43 @@ __launch_bounds__(kMostMicroThreads, Micro<C>::kBlocks) __global__
     void map_kernel(const C* __restrict__ kept, UnwrappedMaps<C> given, Spans spans, const Ring<C>* __restrict__ rings,
                     Cells<C> cells, Out* __restrict__ out) {
   using V = Vector<C>;
-  using Rings = TileRings<C>;
+  using R = TileRing<C>;
   CDIFAST_SHARED(V, shared, Micro<C>::kVectors);
-  CDIFAST_SHARED(C, ring_numbers, Rings::kCount);
+  CDIFAST_SHARED(R, tile_rings, 2 * Micro<C>::kSpan);
   const int64_t n_radial = given.n_radial;
   const int angles = static_cast<int>(given.n_angular);
   const SpanTile<C, kDiagonal> tile(spans, n_radial);
-  const Rings tile_rings{ring_numbers};
-  tile_rings.load(rings + tile.map * n_radial, tile.i0, tile.j0, n_radial, cells.modulus);
+  load_tile_rings(rings + tile.map * n_radial, tile.i0, tile.j0, n_radial, cells.modulus, tile_rings);
   MicroSum<C> sum;
   tile.product(kept, spans, n_radial, angles, shared, sum);  // has barriers
 
-  // Rings by their number in the tile.
-  const auto usable = [&](int a, int b) {
-    return tile_rings.at(Rings::kUsable, a) != C(0) && tile_rings.at(Rings::kUsable, b) != C(0);
-  };
-  const auto ordered = [&](int a, int b) {
-    const C value = tile_rings.at(Rings::kReal, a) * tile_rings.at(Rings::kReal, b) +
-                    tile_rings.at(Rings::kImaginary, a) * tile_rings.at(Rings::kImaginary, b);
-    return usable(a, b) ? value : cells.fill;
-  };
+  const auto usable = [](const R& a, const R& b) { return a.usable != C(0) && b.usable != C(0); };
+  const auto ordered = [](const R& a, const R& b) { return a.real * b.real + a.imaginary * b.imaginary; };
   const C every_angle = C(1) / static_cast<C>(angles);
   Out* const target = out + tile.map * n_radial * n_radial;
   const C* const pairs = given.weighted() ? cells.pairs_of(tile.map, n_radial) : nullptr;
   finish_micro(sum, tile.micro, tile.rows, tile.columns, shared, [&](int row, int column, C cell) {
     const int64_t i = tile.i0 + row;
     const int64_t j = tile.j0 + column;
-    const int other = Micro<C>::kSpan + column;
-    C value = cells.fill;
-    if (j > i) {
-      value = ordered(row, other);
-    } else if (usable(row, other)) {
-      const C product = cell * tile_rings.at(Rings::kFactor, row) * tile_rings.at(Rings::kFactor, other);
-      if (pairs == nullptr) {
-        value = product * every_angle;
-      } else {
+    const R& a = tile_rings[row];
+    const R b = tile_rings[Micro<C>::kSpan + column];
+    C value = ordered(a, b);
+    bool valid = usable(a, b);
+    if (j <= i) {
+      value = cell * a.factor * b.factor * every_angle;
+      if (pairs != nullptr) {
         const C weight = pairs[i * n_radial + j];
-        if (weight > C(0) && weight >= cells.needed) value = product / weight;
+        valid = valid && weight > C(0) && weight >= cells.needed;
+        value = cell * a.factor * b.factor / weight;
       }
     }
-    store_element(target[i * n_radial + j], value);
+    store_element(target[i * n_radial + j], valid ? value : cells.fill);
   });
   if (kDiagonal) return;  // the tile is its own mirror image
   for_each_cell(tile.columns, tile.rows, [&](int row, int column) {
-    store_element(target[(tile.j0 + row) * n_radial + tile.i0 + column], ordered(Micro<C>::kSpan + row, column));
+    const R& a = tile_rings[Micro<C>::kSpan + row];
+    const R b = tile_rings[column];
+    store_element(target[(tile.j0 + row) * n_radial + tile.i0 + column], usable(a, b) ? ordered(a, b) : cells.fill);
   });
 }
 

@@ -88,7 +88,7 @@ template <typename C, typename F>
 void for_all_tiles(int64_t n_radial, int64_t count, const F& f) {
   const Cut rings = cut<C>(n_radial);
   const int groups = rings.groups;
-  const Spans spans{rings.spans, groups};
+  const Spans spans{static_cast<uint32_t>(rings.spans), groups};
   f(std::true_type{}, spans, blocks(count * rings.spans), micro_threads(groups * (groups + 1) / 2));
   if (rings.spans > 1) {
     f(std::false_type{}, spans, blocks(count * rings.spans * (rings.spans - 1) / 2), micro_threads(groups * groups));
