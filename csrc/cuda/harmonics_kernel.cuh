@@ -5,6 +5,11 @@
 // For N maps of R rings and K angles and O orders, s bytes a sample (H100: 3.35 TB/s, 67 TFLOP/s float32, 20
 // operations a byte):
 //
+//   short_harmonics_kernel       reads s R K bytes a map, 4 R K O operations: for up to 16 orders of up to 256 angles.
+//   An
+//                                order is two multiply-adds a sample and a third of one for its sums over the warp:
+//                                at 8 orders 60 operations for 4 bytes, and memory binds on an H100, hardly more than
+//                                the operations do. Beyond that:
 //   ring_mean_kernel             reads s R K bytes a map once from memory and once more from L1 or L2, writes 16 R:
 //   memory
 //                                binds.
@@ -105,6 +110,123 @@ __global__ void orders_kernel(const int64_t* __restrict__ orders, int64_t n_orde
     const int64_t n = orders[o];
     const bool valid = n >= -(n_angular / 2) && n <= n_angular / 2;
     reduced[o] = {valid ? static_cast<uint32_t>(n < 0 ? -n : n) : 0u, !valid ? 0 : n < 0 ? 1 : -1};
+  }
+}
+
+// basis[o, k] = exp(-2 pi i n_o k / K), NaN for an order that is not between -K / 2 and K / 2.
+template <typename C>
+__global__ void basis_kernel(const int64_t* __restrict__ orders, int64_t n_orders, int64_t n_angular,
+                             Complex<C>* __restrict__ basis) {
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t b = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; b < n_orders * n_angular; b += stride) {
+    const int64_t n = orders[b / n_angular];
+    const int64_t turns = n < 0 ? -n : n;
+    double sine, cosine;
+    sincospi(2.0 * static_cast<double>(turns * (b % n_angular) % n_angular) / static_cast<double>(n_angular), &sine,
+             &cosine);
+    const bool valid = turns <= n_angular / 2;
+    basis[b] = valid ? Complex<C>{static_cast<C>(cosine), static_cast<C>(n < 0 ? sine : -sine)}
+                     : Complex<C>{not_a_number<C>(), not_a_number<C>()};
+  }
+}
+
+// Rings that a warp has in registers at a time: what it reads of the basis serves all of them.
+constexpr int kRingsTogether = 4;
+constexpr int kMostHeld = 8;
+constexpr int kFewOrders = 16;
+
+// Sums over the warp of 8 numbers of each lane: lane l gets number l / 4. Nine exchanges for eight sums, because each
+// one halves the numbers that a lane still has.
+template <typename C>
+__device__ __forceinline__ C sum_of_eight(C (&numbers)[8]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+#pragma unroll
+  for (int count = 4, step = kWarp / 2; count > 0; count /= 2, step /= 2) {
+    const bool upper = (lane & step) != 0;
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      const C given = upper ? numbers[i] : numbers[i + count];
+      const C own = upper ? numbers[i + count] : numbers[i];
+      numbers[i] = own + __shfl_xor_sync(kWholeWarp, given, step);
+    }
+  }
+  numbers[0] += __shfl_xor_sync(kWholeWarp, numbers[0], 2);
+  return numbers[0] + __shfl_xor_sync(kWholeWarp, numbers[0], 1);
+}
+
+// Few orders of rings of up to 32 kMostHeld samples, which are read once.
+template <typename T>
+__launch_bounds__(kRingThreads, sizeof(compute_t<T>) == 4 ? 5 : 3) __global__
+    void short_harmonics_kernel(UnwrappedMaps<T> maps, int64_t count, const Complex<compute_t<T>>* __restrict__ basis,
+                                const int64_t* __restrict__ orders, int64_t n_orders, compute_t<T>* __restrict__ out) {
+  using C = compute_t<T>;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int held = (static_cast<int>(maps.n_angular) - lane + kWarp - 1) / kWarp;  // by this lane
+  const int64_t total = count * maps.n_radial;
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * kRingsPerBlock * kRingsTogether;
+  for (int64_t first = (static_cast<int64_t>(blockIdx.x) * kRingsPerBlock + threadIdx.x / kWarp) * kRingsTogether;
+       first < total; first += stride) {
+    C value[kRingsTogether][kMostHeld];  // w (I - m)
+    C inverse = 0, mean = 0;             // of the ring that this lane gets the sums of
+    const int mine = lane / 8;
+#pragma unroll
+    for (int r = 0; r < kRingsTogether; ++r) {
+      const int64_t ring = first + r;
+      const bool live = ring < total;
+      const UnwrappedMap<T> from{
+          maps.values + ring * maps.n_angular + lane,
+          maps.weights == nullptr
+              ? nullptr
+              : maps.weights + (maps.shared_weights ? ring % maps.n_radial : ring) * maps.n_angular + lane};
+      C weight[kMostHeld];
+      C whole = 0, sum = 0;
+#pragma unroll
+      for (int s = 0; s < kMostHeld; ++s) {
+        weight[s] = live && s < held ? from.weight(s * kWarp) : C(0);
+        value[r][s] = live && s < held ? from.value(s * kWarp, weight[s]) : C(0);
+        whole += weight[s];
+        sum += weight[s] * value[r][s];
+      }
+      whole = warp_sum(whole);
+      const C share = whole > C(0) ? C(1) / whole : C(0);
+      const C high = warp_sum(sum) * share;
+      C low = 0;
+#pragma unroll
+      for (int s = 0; s < kMostHeld; ++s) {
+        value[r][s] = weight[s] > C(0) ? value[r][s] - high : C(0);
+        low += weight[s] * value[r][s];
+      }
+      low = warp_sum(low) * share;
+#pragma unroll
+      for (int s = 0; s < kMostHeld; ++s) {
+        value[r][s] = weight[s] > C(0) ? weight[s] * (value[r][s] - low) : C(0);
+      }
+      if (mine == r) {
+        inverse = share;
+        mean = low == low ? high + low : high;  // an infinite mean leaves no rest
+      }
+    }
+
+    const int64_t ring = first + mine;
+    const int64_t map = ring / maps.n_radial;
+    const int part = lane / 4 % 2;
+    C* const target = out + (map * n_orders * maps.n_radial + ring % maps.n_radial) * 2 + part;
+    for (int o = 0; o < n_orders; ++o) {
+      const Complex<C>* const turns = basis + o * maps.n_angular + lane;
+      C sums[2 * kRingsTogether] = {};
+#pragma unroll
+      for (int s = 0; s < kMostHeld; ++s) {
+        const Complex<C> turn = s < held ? turns[s * kWarp] : Complex<C>{C(0), C(0)};
+#pragma unroll
+        for (int r = 0; r < kRingsTogether; ++r) {
+          sums[2 * r] += value[r][s] * turn.real;
+          sums[2 * r + 1] += value[r][s] * turn.imaginary;
+        }
+      }
+      C sum = sum_of_eight(sums) * inverse;
+      if (orders[o] == 0) sum = part == 0 ? mean : C(0);
+      if (lane % 4 == 0 && ring < total) target[o * maps.n_radial * 2] = sum;
+    }
   }
 }
 

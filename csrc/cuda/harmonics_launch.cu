@@ -15,13 +15,23 @@ struct Arrays {
   Complex<C>* circle;
   Order* orders;
   MeanOfRing<C>* means;
+  Complex<C>* basis;
   int64_t bytes;
 };
+
+bool is_short(const HarmonicsShape& shape) {
+  return shape.n_angular <= kMostHeld * kWarp && shape.n_orders <= kFewOrders;
+}
 
 template <typename C>
 Arrays<C> arrays(const HarmonicsShape& shape, bool with_means, void* memory) {
   Workspace workspace(memory);
   Arrays<C> result{};
+  if (with_means && is_short(shape)) {
+    result.basis = workspace.take<Complex<C>>(shape.n_orders * shape.n_angular);
+    result.bytes = workspace.used();
+    return result;
+  }
   result.circle = workspace.take<Complex<C>>(shape.n_angular);
   result.orders = workspace.take<Order>(shape.n_orders);
   if (with_means) result.means = workspace.take<MeanOfRing<C>>(shape.count * shape.n_radial);
@@ -68,6 +78,14 @@ int angular_harmonics(DType dtype, const HarmonicsShape& shape, const void* unwr
     const auto memory = arrays<C>(shape, true, workspace);
     const UnwrappedMaps<T> maps{static_cast<const T*>(unwrapped), static_cast<const C*>(weight), shared_weight,
                                 shape.n_radial, shape.n_angular};
+    if (is_short(shape)) {
+      launch(basis_kernel<C>, blocks_for(divide_up(shape.n_orders * shape.n_angular, 256)), 256, stream, orders,
+             shape.n_orders, shape.n_angular, memory.basis);
+      launch(short_harmonics_kernel<T>,
+             blocks_for(divide_up(shape.count * shape.n_radial, kRingsPerBlock * kRingsTogether)), kRingThreads, stream,
+             maps, shape.count, memory.basis, orders, shape.n_orders, static_cast<C*>(out));
+      return;
+    }
     prepare(shape, orders, memory, stream);
     launch(ring_mean_kernel<T>, blocks_for(divide_up(shape.count * shape.n_radial, kRingsPerBlock)), kRingThreads,
            stream, maps, shape.count, memory.means);

@@ -17,7 +17,7 @@ struct HarmonicsShape {
 
 // unwrapped (count, R, K) of dtype; weight (count, R, K), or (1, R, K) if shared_weight, in its compute type, or null;
 // orders (O,) on the device; out (count, O, R, 2) in the compute type. Workspace: 2 K numbers of that type, 4 for each
-// ring, and 8 bytes for each order.
+// ring, and 8 bytes for each order; or for up to 16 orders of up to 256 angles 2 K numbers an order.
 int64_t angular_harmonics_workspace(DType dtype, const HarmonicsShape& shape);
 int angular_harmonics(DType dtype, const HarmonicsShape& shape, const void* unwrapped, const void* weight,
                       bool shared_weight, const int64_t* orders, void* out, void* workspace, void* stream);

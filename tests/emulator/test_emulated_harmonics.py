@@ -88,8 +88,13 @@ def test_negative_orders_are_conjugates_and_the_mean_is_real(configure: Configur
 
 @every_precision
 def test_tiles_of_any_number_of_rings(configure: Configure, dtype: torch.dtype) -> None:
-    for n_radial, orders in ((64, torch.arange(8)), (70, torch.arange(-17, 18))):
-        unwrapped = random(2, n_radial, 35, dtype=dtype)
+    # Few orders of short rings, more of them, and few of long rings: one kernel each (csrc/cuda/harmonics_launch.cu).
+    for n_radial, n_angular, orders in (
+        (67, 35, torch.arange(8)),
+        (70, 35, torch.arange(-17, 18)),
+        (64, 257, torch.arange(8)),
+    ):
+        unwrapped = random(2, n_radial, n_angular, dtype=dtype)
         found = OPS.angular_harmonics(unwrapped, None, orders)
         assert relative_error(found, by_fourier_transform(unwrapped.double(), None, orders)) < TOLERANCE[dtype]
 
