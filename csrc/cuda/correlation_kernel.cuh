@@ -647,7 +647,7 @@ struct RingAngleTiles {
 
 // product[n, i, k] = sum_j (L + L')[i, j] Y[j, k].
 template <typename C>
-__launch_bounds__(kMostMicroThreads) __global__
+__launch_bounds__(kMostMicroThreads, 1) __global__
     void lower_gradient_kernel(const C* __restrict__ symmetric, const C* __restrict__ kept, int n_radial, int n_angular,
                                RingAngleTiles tiles, C* __restrict__ product) {
   using V = Vector<C>;
