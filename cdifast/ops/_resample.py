@@ -124,7 +124,8 @@ def as_centers(op: str, center: Center, name: str, source: Tensor, detector: Seq
             y, x = (float(value) for value in center)
         except (TypeError, ValueError):
             raise ValueError(f"{op}: center must be (y, x) or a tensor, got {center!r}") from None
-        center = torch.tensor([y, x], dtype=torch.float64, device=source.device)
+        # Made where it is needed: a copy from the host would wait for all that the GPU has still to do.
+        center = torch.linspace(y, x, 2, dtype=torch.float64, device=source.device)
     # Shapes of equal rank only: comparing others would tie torch.export to one batch size.
     shared = center.dim() == 1
     if center.shape != ((2,) if shared else (*batch, 2)):

@@ -213,7 +213,7 @@ def _second_order(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
     n_radial = unwrapped.shape[1]
     to_grad = None
     if ctx.needs_input_grad[0]:
-        offset = torch.tensor([0, n_radial], device=pairs.device)
+        offset = n_radial * torch.arange(2, device=pairs.device)
         both = torch.cat((unwrapped, cotangent), dim=1)
         weights = None if weight is None else torch.cat((weight, weight), dim=1)
         # Autograd may run inside the caller's autocast, which would change the dtype of half types.

@@ -47,8 +47,8 @@ def angular_harmonics(
     orders : sequence of int, or int64 Tensor of shape (O,)
         From ``-(n_angular // 2)`` to ``n_angular // 2``, in any order and repeated at will. Order -n is the complex
         conjugate of order n. Order 0 is the ring's weighted mean: with the mean subtracted it would be 0, and so say
-        nothing. A tensor on a GPU is read back to be checked, which waits for the GPU; a sequence, or a tensor on the
-        CPU, is checked there.
+        nothing. A sequence, or a tensor on the CPU, is checked; a tensor on a GPU is not, which would take waiting for
+        it: there an order out of range gives ``NaN``.
     weight : Tensor, optional
         Validity weights in [0, 1], shape (n_radial, n_angular) or that of ``unwrapped``, as from
         ``polar_resample(..., return_weight=True)``. Where a weight is 0, the value (``NaN`` included) is ignored.
@@ -123,8 +123,10 @@ def _orders(op: str, orders: Any, n_angular: int, device: torch.device) -> Tenso
         check_tensor(op, "orders", orders, (torch.int64,))
         if orders.dim() != 1:
             raise ValueError(f"{op}: orders must have shape (O,), got {tuple(orders.shape)}")
-        # While torch traces there are no values; the kernels on the CPU look at them again.
-        known = not (torch.compiler.is_compiling() or isinstance(orders, FakeTensor) or orders.is_meta)
+        # While torch traces there are no values; the kernels on the CPU look at them again. On a GPU it would take
+        # waiting for all that it has still to do.
+        unknown = isinstance(orders, FakeTensor) or orders.is_meta or orders.is_cuda
+        known = not (torch.compiler.is_compiling() or unknown)
         values = orders.tolist() if known else []
         result = orders.to(device)
     else:
@@ -132,7 +134,8 @@ def _orders(op: str, orders: Any, n_angular: int, device: torch.device) -> Tenso
             values = [operator.index(order) for order in orders]
         except TypeError:
             raise TypeError(f"{op}: orders must be a sequence of int or an int64 tensor, got {orders!r}") from None
-        result = torch.tensor(values, dtype=torch.int64, device=device)
+        # Without waiting for the GPU: the copy has left this memory when the call returns, because it is not pinned.
+        result = torch.tensor(values, dtype=torch.int64).to(device, non_blocking=True)
     for order in values:
         if abs(order) > n_angular // 2:
             raise ValueError(f"{op}: orders must be at most n_angular // 2 = {n_angular // 2}, got {order}")

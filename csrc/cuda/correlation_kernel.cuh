@@ -179,8 +179,11 @@ __launch_bounds__(kRingThreads) __global__
 #pragma unroll
     for (int s = 0; s < kHeld; ++s) {
       if (kWeighted) weight[s] = s < held ? from.weight(s * kWarp) : C(0);
-      value[s] = s < held ? from.value(s * kWarp, weight[s]) : C(0);
+      value[s] = s < held ? load_element(from.values[s * kWarp]) : C(0);
     }
+    // Read before its weight is known, so that both are under way together; but NaN without weight is no NaN.
+#pragma unroll
+    for (int s = 0; s < kHeld; ++s) value[s] = weight[s] > C(0) ? value[s] : C(0);
     RingMean<C> mean{C(0), C(0), static_cast<C>(maps.n_angular), C(0)};
     if (kWeighted) {
       mean.weight = 0;
@@ -647,7 +650,7 @@ struct RingAngleTiles {
 
 // product[n, i, k] = sum_j (L + L')[i, j] Y[j, k].
 template <typename C>
-__launch_bounds__(kMostMicroThreads, 1) __global__
+__launch_bounds__(kMostMicroThreads, Micro<C>::kBlocks) __global__
     void lower_gradient_kernel(const C* __restrict__ symmetric, const C* __restrict__ kept, int n_radial, int n_angular,
                                RingAngleTiles tiles, C* __restrict__ product) {
   using V = Vector<C>;

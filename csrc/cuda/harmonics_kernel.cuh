@@ -183,7 +183,12 @@ __launch_bounds__(kRingThreads, sizeof(compute_t<T>) == 4 ? 5 : 3) __global__
 #pragma unroll
       for (int s = 0; s < kMostHeld; ++s) {
         weight[s] = live && s < held ? from.weight(s * kWarp) : C(0);
-        value[r][s] = live && s < held ? from.value(s * kWarp, weight[s]) : C(0);
+        value[r][s] = live && s < held ? load_element(from.values[s * kWarp]) : C(0);
+      }
+      // Read before its weight is known, so that both are under way together; but NaN without weight is no NaN.
+#pragma unroll
+      for (int s = 0; s < kMostHeld; ++s) {
+        value[r][s] = weight[s] > C(0) ? value[r][s] : C(0);
         whole += weight[s];
         sum += weight[s] * value[r][s];
       }

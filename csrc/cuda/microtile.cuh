@@ -77,8 +77,8 @@ struct RowMajor {
   }
 
   // Row `row` of group `group`, from k on.
-  __device__ static const Vector<C>& at(const C* chunk, int group, int row, int k) {
-    return *reinterpret_cast<const Vector<C>*>(chunk + (row * Micro<C>::kGroups + group) * Micro<C>::kPitch + k);
+  __device__ static const C* at(const C* chunk, int group, int row, int k) {
+    return chunk + (row * Micro<C>::kGroups + group) * Micro<C>::kPitch + k;
   }
 };
 
@@ -140,10 +140,12 @@ __device__ __forceinline__ void multiply_chunk(const C* left, const C* right, co
   for (int k = 0; k < M::kDepth; k += M::kVector) {
     Vector<C> rows[M::kRows];
 #pragma unroll
-    for (int r = 0; r < M::kRows; ++r) rows[r] = RowMajor<C>::at(left, tile.left, r, k);
+    for (int r = 0; r < M::kRows; ++r) {
+      rows[r] = *reinterpret_cast<const Vector<C>*>(RowMajor<C>::at(left, tile.left, r, k));
+    }
 #pragma unroll
     for (int c = 0; c < M::kRows; ++c) {
-      const Vector<C> column = RowMajor<C>::at(right, tile.right, c, k);
+      const auto column = *reinterpret_cast<const Vector<C>*>(RowMajor<C>::at(right, tile.right, c, k));
 #pragma unroll
       for (int i = 0; i < M::kVector; ++i) {
 #pragma unroll
@@ -153,17 +155,21 @@ __device__ __forceinline__ void multiply_chunk(const C* left, const C* right, co
   }
 }
 
+// Here two k at a time: four would take 16 registers more.
 template <typename C>
 __device__ __forceinline__ void multiply_chunk(const C* left, const C* right, const Microtile& tile, InnerMajor<C>,
                                                MicroSum<C>& sum) {
   using M = Micro<C>;
+  struct alignas(2 * sizeof(C)) Pair {
+    C element[2];
+  };
 #pragma unroll 1
-  for (int k = 0; k < M::kDepth; k += M::kVector) {
-    Vector<C> rows[M::kRows];
+  for (int k = 0; k < M::kDepth; k += 2) {
+    Pair rows[M::kRows];
 #pragma unroll
-    for (int r = 0; r < M::kRows; ++r) rows[r] = RowMajor<C>::at(left, tile.left, r, k);
+    for (int r = 0; r < M::kRows; ++r) rows[r] = *reinterpret_cast<const Pair*>(RowMajor<C>::at(left, tile.left, r, k));
 #pragma unroll
-    for (int i = 0; i < M::kVector; ++i) {
+    for (int i = 0; i < 2; ++i) {
       const Vector<C> columns[2] = {InnerMajor<C>::at(right, tile.right, 0, k + i),
                                     InnerMajor<C>::at(right, tile.right, 1, k + i)};
 #pragma unroll
