@@ -37,9 +37,9 @@ from .roofline import Need
 RESULTS = Path(__file__).resolve().parent / "results"
 DEVICE = "cuda"
 OURS = "ours"
-BATCH = {224: 2048, 512: 256, 1024: 64}
-PAIR_MAPS = 64  # maps whose functions of all pairs of rings are made in one call, 0.4 GB
-CHANNELS = (64, 64, 112, 112)
+BATCH = {224: 4096, 512: 1024, 1024: 256}
+PAIR_MAPS = 128  # maps whose functions of all pairs of rings are made in one call, 0.7 GB
+CHANNELS = (256, 64, 112, 112)
 WARM_UP_MS, MEASURE_MS = 20, 60
 
 

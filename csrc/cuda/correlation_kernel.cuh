@@ -443,9 +443,6 @@ __launch_bounds__(kMostMicroThreads, Micro<C>::kBlocks) __global__
 // --- the fused operator
 
 constexpr int kSampleThreads = 256;
-// Images for which a thread of a shared geometry uses what it has worked out for its sample.
-constexpr int kImagesOfASample = 16;
-
 // Of the detector images: one centre and mask for all, or one for each.
 struct Detector {
   PolarGrid grid;
@@ -470,8 +467,8 @@ __global__ void zero_kernel(int* number) { *number = 0; }
 // `partial` is set where a sample counts for less than one; where none does, as without a mask, the map goes without
 // weights.
 template <typename T>
-__launch_bounds__(kSampleThreads, 4) __global__
-    void sample_kernel(const T* __restrict__ images, Detector detector, bool shared,
+__launch_bounds__(kSampleThreads, sizeof(compute_t<T>) == 4 ? 4 : 3) __global__
+    void sample_kernel(const T* __restrict__ images, Detector detector, int64_t of_a_slice,
                        const Complex<double>* __restrict__ directions, int64_t first, int64_t count,
                        compute_t<T>* __restrict__ values, compute_t<T>* __restrict__ weights,
                        int* __restrict__ partial) {
@@ -483,7 +480,7 @@ __launch_bounds__(kSampleThreads, 4) __global__
   const Plane plane{static_cast<uint32_t>(grid.n_radial), static_cast<uint32_t>(grid.n_angular)};
   const uint32_t patches = patches_of(plane, kSampleThreads);
   const Interior interior = interior_of(source, grid.nearest, detector.good);
-  const int64_t of_a_slice = shared ? kImagesOfASample : 1;
+  const bool shared = detector.shared_center && (detector.good == nullptr || detector.shared_good);
   const int64_t slices = (count + of_a_slice - 1) / of_a_slice;
   for (int64_t b = blockIdx.x; b < patches * slices; b += gridDim.x) {
     const Place place = place_of(plane, static_cast<uint32_t>(b % patches), threadIdx.x, kSampleThreads);

@@ -209,6 +209,8 @@ struct FusedOutput<double> {
   using type = double;
 };
 
+constexpr int64_t kEnoughBlocks = CDIFAST_MAX_BLOCKS < 2048 ? CDIFAST_MAX_BLOCKS : 2048;
+
 bool shared_geometry(const DetectorArgument& detector) {
   return detector.shared_center && (detector.good == nullptr || detector.shared_good);
 }
@@ -337,9 +339,12 @@ int polar_correlation_map(DType dtype, int64_t count, const void* images, const 
     launch(zero_kernel, 1, 1, stream, memory.partial);
     for (int64_t first = 0; first < count; first += memory.pass) {
       const int64_t pass = memory.pass < count - first ? memory.pass : count - first;
-      const int64_t slices = divide_up(pass, shared ? kImagesOfASample : 1);
+      // As many images for a thread of a shared geometry as leave a large card enough blocks.
+      const int64_t of_a_slice =
+          shared ? divide_up(pass, divide_up(kEnoughBlocks, patches_of(plane, kSampleThreads))) : 1;
+      const int64_t slices = divide_up(pass, of_a_slice);
       launch(sample_kernel<T>, blocks_for(patches_of(plane, kSampleThreads) * slices), kSampleThreads, stream,
-             static_cast<const T*>(images), geometry, shared, memory.directions, first, pass, memory.values,
+             static_cast<const T*>(images), geometry, of_a_slice, memory.directions, first, pass, memory.values,
              memory.weights, memory.partial);
       if (shared && first == 0) own_pair_weights(maps, 1, memory, stream);
       maps_of_pass(maps, pass, shape, rule, memory, static_cast<Out*>(out) + first * grid.n_radial * grid.n_radial,

@@ -155,8 +155,8 @@ __device__ __forceinline__ C sum_of_eight(C (&numbers)[8]) {
 }
 
 // Few orders of rings of up to 32 kMostHeld samples, which are read once.
-template <typename T>
-__launch_bounds__(kRingThreads, sizeof(compute_t<T>) == 4 ? 5 : 3) __global__
+template <typename T, bool kWeighted>
+__launch_bounds__(kRingThreads, sizeof(compute_t<T>) == 4 ? 4 : 2) __global__
     void short_harmonics_kernel(UnwrappedMaps<T> maps, int64_t count, const Complex<compute_t<T>>* __restrict__ basis,
                                 const int64_t* __restrict__ orders, int64_t n_orders, compute_t<T>* __restrict__ out) {
   using C = compute_t<T>;
@@ -172,39 +172,48 @@ __launch_bounds__(kRingThreads, sizeof(compute_t<T>) == 4 ? 5 : 3) __global__
 #pragma unroll
     for (int r = 0; r < kRingsTogether; ++r) {
       const int64_t ring = first + r;
-      const bool live = ring < total;
-      const UnwrappedMap<T> from{
-          maps.values + ring * maps.n_angular + lane,
-          maps.weights == nullptr
-              ? nullptr
-              : maps.weights + (maps.shared_weights ? ring % maps.n_radial : ring) * maps.n_angular + lane};
+      const int there = ring < total ? held : 0;
+      const T* const from = maps.values + ring * maps.n_angular + lane;
       C weight[kMostHeld];
-      C whole = 0, sum = 0;
 #pragma unroll
       for (int s = 0; s < kMostHeld; ++s) {
-        weight[s] = live && s < held ? from.weight(s * kWarp) : C(0);
-        value[r][s] = live && s < held ? load_element(from.values[s * kWarp]) : C(0);
+        value[r][s] = s < there ? load_element(from[s * kWarp]) : C(0);
+        weight[s] = s < there ? C(1) : C(0);
       }
-      // Read before its weight is known, so that both are under way together; but NaN without weight is no NaN.
+      C share = C(1) / static_cast<C>(maps.n_angular);
+      if (kWeighted) {
+        // Values are read before their weights are known, so that both are under way together; but NaN without weight
+        // is no NaN.
+        const C* const weights =
+            maps.weights + (maps.shared_weights ? ring % maps.n_radial : ring) * maps.n_angular + lane;
+        C whole = 0;
 #pragma unroll
-      for (int s = 0; s < kMostHeld; ++s) {
-        value[r][s] = weight[s] > C(0) ? value[r][s] : C(0);
-        whole += weight[s];
-        sum += weight[s] * value[r][s];
+        for (int s = 0; s < kMostHeld; ++s) {
+          weight[s] = s < there ? weights[s * kWarp] : C(0);
+          value[r][s] = weight[s] > C(0) ? value[r][s] : C(0);
+          whole += weight[s];
+        }
+        whole = warp_sum(whole);
+        share = whole > C(0) ? C(1) / whole : C(0);
       }
-      whole = warp_sum(whole);
-      const C share = whole > C(0) ? C(1) / whole : C(0);
-      const C high = warp_sum(sum) * share;
+      C high = 0;
+#pragma unroll
+      for (int s = 0; s < kMostHeld; ++s) high += kWeighted ? weight[s] * value[r][s] : value[r][s];
+      high = warp_sum(high) * share;
+      const auto less = [&](C& number, C by, C of) {
+        number = kWeighted ? (of > C(0) ? number - by : C(0)) : number - of * by;
+      };
       C low = 0;
 #pragma unroll
       for (int s = 0; s < kMostHeld; ++s) {
-        value[r][s] = weight[s] > C(0) ? value[r][s] - high : C(0);
-        low += weight[s] * value[r][s];
+        less(value[r][s], high, weight[s]);
+        low += kWeighted ? weight[s] * value[r][s] : value[r][s];
       }
       low = warp_sum(low) * share;
 #pragma unroll
       for (int s = 0; s < kMostHeld; ++s) {
-        value[r][s] = weight[s] > C(0) ? weight[s] * (value[r][s] - low) : C(0);
+        less(value[r][s], low, weight[s]);
+        if (kWeighted) value[r][s] *= weight[s];
       }
       if (mine == r) {
         inverse = share;

@@ -81,9 +81,11 @@ int angular_harmonics(DType dtype, const HarmonicsShape& shape, const void* unwr
     if (is_short(shape)) {
       launch(basis_kernel<C>, blocks_for(divide_up(shape.n_orders * shape.n_angular, 256)), 256, stream, orders,
              shape.n_orders, shape.n_angular, memory.basis);
-      launch(short_harmonics_kernel<T>,
-             blocks_for(divide_up(shape.count * shape.n_radial, kRingsPerBlock * kRingsTogether)), kRingThreads, stream,
-             maps, shape.count, memory.basis, orders, shape.n_orders, static_cast<C*>(out));
+      const auto run = [&](auto kernel) {
+        launch(kernel, blocks_for(divide_up(shape.count * shape.n_radial, kRingsPerBlock * kRingsTogether)),
+               kRingThreads, stream, maps, shape.count, memory.basis, orders, shape.n_orders, static_cast<C*>(out));
+      };
+      weight == nullptr ? run(short_harmonics_kernel<T, false>) : run(short_harmonics_kernel<T, true>);
       return;
     }
     prepare(shape, orders, memory, stream);
