@@ -92,12 +92,12 @@ def _why_missing(measured: RatioRow | None) -> str:
     return "missing: " + "; ".join(measured.missing.values())
 
 
-def replace_block(text: str, block: str) -> str:
-    """``text`` with ``block`` in the place of what stands between the markers, they included."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def replace_block(text: str, block: str, first: str = BEGIN, last: str = END) -> str:
+    """``text`` with ``block`` in the place of what stands between two markers, they included."""
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"README.md lacks the markers {BEGIN} and {END}")
+        raise ValueError(f"README.md lacks the markers {first} and {last}")
     return before + block + after
 
 

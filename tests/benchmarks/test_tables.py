@@ -9,6 +9,8 @@ import made_up
 import pytest
 
 from benchmarks import plot, report, results, tables
+from benchmarks.gpu import __main__ as gpu_main
+from benchmarks.gpu import page as gpu_page
 from benchmarks.kernels import kernels
 from benchmarks.machine import slug
 from benchmarks.rows import ROWS
@@ -125,3 +127,13 @@ def test_every_committed_result_has_its_page() -> None:
         assert slug(committed.machine) == path.stem
         assert path.with_suffix(".md").read_text(encoding="utf-8") == tables.full_page(committed)
         assert {kernel.family for kernel in kernels()} >= {"polar", "fused"}
+
+
+def test_committed_gpu_pages_are_what_the_committed_results_render_to() -> None:
+    paths = list(gpu_main.RESULTS.glob("*.json"))
+    assert paths
+    for path in paths:
+        for target, text in gpu_main.pages(gpu_page.load(path), path).items():
+            if target == gpu_main.README and f"gpu/{path.stem}.md" not in text:
+                continue  # the README shows one card
+            assert target.read_text(encoding="utf-8") == text, f"{target.name} is not what {path.name} renders to"

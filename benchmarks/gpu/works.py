@@ -1,46 +1,26 @@
-"""``python -m benchmarks.gpu``: ours beside torch's own on a GPU, with each one's share of the card's limit.
-
-Times are those of the GPU's own clock (``triton.testing.do_bench``, which empties the L2 cache before each call), in
-batches that fill any card. Writes ``benchmarks/results/<card>.json`` and ``.md``; ``--render FILE.json`` makes the page
-again from what is committed.
-"""
+"""What is timed on a GPU: ours beside torch's own, in batches that fill any card."""
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import gc
-import json
-import math
-import re
-import statistics
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-import cdifast
+from benchmarks import kernels
+from benchmarks.call import Call, backward, forward_backward
+from benchmarks.inputs import DTYPES, FEW, FUSED_SHAPE, ORDERS, SHAPES, centers, frames, good_pixels
+from benchmarks.peers import activation, angular, cartesian, correlation, fused, harmonics, polar
+from benchmarks.peers.geometry import Polar
+from benchmarks.roofline import Need
 from cdifast import ops, reference
 
-from . import kernels, machine, tables
-from .call import Call, backward, forward_backward, relative_error
-from .inputs import DTYPES, FEW, FUSED_SHAPE, ORDERS, SHAPES, centers, frames, good_pixels
-from .peers import activation, angular, cartesian, correlation, fused, harmonics, polar
-from .peers.geometry import Polar
-from .roofline import Need
-
-RESULTS = Path(__file__).resolve().parent / "results"
-DEVICE = "cuda"
 OURS = "ours"
 BATCH = {224: 4096, 512: 1024, 1024: 256}
 PAIR_MAPS = 128  # maps whose functions of all pairs of rings are made in one call, 0.7 GB
 CHANNELS = (256, 64, 112, 112)
-WARM_UP_MS, MEASURE_MS = 20, 60
 
 
 @dataclass(frozen=True)
@@ -61,21 +41,6 @@ class Work:
     calls: dict[str, Callable[[], Call]]
     exact: Callable[[], Tensor] | None
     need: Need | None
-
-
-@dataclass(frozen=True)
-class Timed:
-    """One call: seconds of it (median and quartiles), items, relative error against float64; what it needs an item."""
-
-    work: str
-    name: str
-    items: int
-    median: float
-    first_quartile: float
-    third_quartile: float
-    error: float | None
-    bytes: float | None
-    operations: float | None
 
 
 def _activations(dtype: torch.dtype) -> Iterator[Work]:
@@ -335,149 +300,3 @@ FAMILIES: list[Callable[[], Iterator[Work]]] = [
     *(partial(_fused, *frames) for frames in ((224, "float32"), (512, "uint16"), (1024, "uint16"))),
     _fused_backward,
 ]
-
-
-def measure(only: re.Pattern[str] = re.compile("")) -> list[Timed]:
-    """Time every work whose title matches on the current GPU; what fails is printed and left out."""
-    from triton.testing import do_bench
-
-    found = []
-    torch.manual_seed(0)
-    with torch.device(DEVICE):
-        for family in FAMILIES:
-            for work in family():
-                if not only.search(work.title):
-                    continue
-                with torch.device("cpu"):
-                    exact = None if work.exact is None else work.exact()
-                for name, build in work.calls.items():
-                    try:
-                        call = build()
-                        error = relative_error(_on_cpu(call), exact)
-                        times = do_bench(call.run, warmup=WARM_UP_MS, rep=MEASURE_MS, return_mode="all")
-                    except Exception as failure:  # a peer's failure is no reason to lose the others
-                        print(f"{work.title}, {name}: {failure}", file=sys.stderr)
-                        continue
-                    first, median, third = (1e-3 * t for t in statistics.quantiles(times, n=4, method="inclusive"))
-                    need = work.need
-                    moved, computed = (None, None) if need is None else (need.read + need.written, need.operations)
-                    found.append(Timed(work.title, name, call.items, median, first, third, error, moved, computed))
-                    print(f"{work.title:62} {name:28} {1e3 * median:9.3f} ms", flush=True)
-                    del call
-                gc.collect()
-                torch.cuda.empty_cache()
-    return found
-
-
-def _on_cpu(call: Call) -> Call:
-    return Call(call.run, call.items, lambda result: call.read(result).cpu(), call.tolerance)
-
-
-def card() -> dict[str, Any]:
-    """The current GPU, and the versions that were timed."""
-    properties = torch.cuda.get_device_properties(0)
-    return {
-        "card": properties.name,
-        "memory_gb": round(properties.total_memory / 1e9),
-        "multiprocessors": properties.multi_processor_count,
-        "capability": f"{properties.major}.{properties.minor}",
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "cdifast": cdifast.__version__,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-
-
-def page(results: dict[str, Any]) -> str:
-    """The page in Markdown."""
-    about = results["card"]
-    entries = [Timed(**entry) for entry in results["entries"]]
-    copy = next(entry for entry in entries if entry.work.startswith("copy"))
-    product = next(entry for entry in entries if entry.name == "torch.mm")
-    bandwidth = 8 * copy.items / copy.median
-    peak = 2 * product.items / product.median
-    head = ("work", "call", "time of an item", "against ours", "share of the limit", "error")
-    lines = []
-    for work in dict.fromkeys(entry.work for entry in entries):
-        of_work = [entry for entry in entries if entry.work == work]
-        ours = next((entry for entry in of_work if entry.name == OURS), None)
-        for entry in of_work:
-            ratio = "" if ours is None or entry is ours else f"{tables.times(_an_item(entry) / _an_item(ours))}x"
-            lines.append(
-                [
-                    work,
-                    entry.name,
-                    tables.duration(_an_item(entry)),
-                    ratio,
-                    _share(entry, bandwidth, peak) if entry.name in (OURS, "copy", "torch.mm") else "",
-                    "–" if entry.error is None else f"{entry.error:.0e}",
-                ]
-            )
-    return (
-        "\n\n".join(
-            [
-                f"# Benchmarks on one {about['card']}",
-                f"Written by `make bench-gpu`. {about['card']}, {about['memory_gb']} GB, {about['multiprocessors']} "
-                f"multiprocessors, compute capability {about['capability']}; torch {about['torch']}, "
-                f"CUDA {about['cuda']}, cdifast {about['cdifast']}; {about['date']}, commit {about['commit']}.",
-                f"A copy moves {bandwidth / 1e12:.2f} TB/s, read and written; a float32 product without TF32 does "
-                f"{peak / 1e12:.1f} TFLOP/s. The share is the time that these two allow (the longer, named) over the "
-                "time taken; bytes and operations are those of [the roofline page](../../docs/roofline.md). An item is "
-                "an element, an image or a map; the error is relative, in the norm, against float64.",
-                tables.table(head, lines),
-            ]
-        )
-        + "\n"
-    )
-
-
-def _an_item(entry: Timed) -> float:
-    return entry.median / entry.items
-
-
-def _share(entry: Timed, bandwidth: float, peak: float) -> str:
-    if entry.bytes is None or entry.operations is None:
-        return "–"
-    memory, operations = entry.bytes / bandwidth, entry.operations / peak
-    bound = "memory" if memory >= operations else "operations"
-    return f"{100 * max(memory, operations) / _an_item(entry):.0f} % of {bound}"
-
-
-def _digits(value: Any) -> Any:
-    if isinstance(value, float) and math.isfinite(value):
-        return float(f"{value:.4g}")
-    return value
-
-
-def save(results: dict[str, Any], path: Path) -> None:
-    """Write the JSON, an entry a line, times with four digits."""
-    lines = ",\n".join(
-        json.dumps({name: _digits(value) for name, value in entry.items()}) for entry in results["entries"]
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'{{\n"card": {json.dumps(results["card"])},\n"entries": [\n{lines}\n]\n}}\n', encoding="utf-8")
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Measure, or render what was measured."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the results go")
-    parser.add_argument("--only", default="", metavar="REGEX", help="only what matches is timed, and nothing written")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="make the page again from results")
-    given = parser.parse_args(arguments)
-    if given.only:
-        measure(re.compile(given.only))
-        return 0
-    path = given.render
-    if path is None:
-        about = {**card(), "commit": machine.commit(RESULTS.parents[1])}
-        path = given.folder / f"{'-'.join(re.findall(r'[a-z0-9]+', about['card'].lower()))}.json"
-        save({"card": about, "entries": [asdict(entry) for entry in measure()]}, path)
-    text = page(json.loads(path.read_text(encoding="utf-8")))
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
