@@ -3,25 +3,31 @@
 // For N unwrapped maps of R rings and K angles, s bytes an element, 4 of float as it is kept, on an H100 (3.35 TB/s, 67
 // TFLOP/s float32; that is 20 operations a byte) or H200 (4.8 TB/s; 14):
 //
-//   short_ring_statistics_kernel   reads s R K bytes a map, writes 4 R K of kept samples and 32 R; about 40 operations a
-//                            sample with the sums over a warp: memory binds.
-//   ring_statistics_kernel   the same of rings that do not fit into a warp's registers, read three times (L1 and L2).
-//   map_kernel               reads 4 R K once a tile, writes s R^2, and R^2 K operations: one multiply-add for each angle
-//                            and each cell of the lower triangle. At R = 112, K = 224 in float: 0.15 MB and 2.8 million,
-//                            0.03 us against 0.04 us. The microtiles (microtile.cuh) on the diagonal and what their
-//                            blocks' last warps lack make it 3.7 million; reads of shared memory bind as much as they.
-//                            Never the tensor cores: TF32 would leave three of float's seven digits.
-//   pair_weights_kernel      the same product of the weights, once for weights that all maps share. Where every map has
-//                            its own it is a launch before map_kernel's, not a second product inside it: that one would
-//                            double the registers and the shared memory of every map without weights too, for the same
-//                            number of operations.
-//   sample_kernel            reads the image's pixels under the map once, writes 4 R K (8 for double): memory binds. See
-//                            there for why samples are written at all.
-//   upper_gradient_kernel    reads s R^2 once or twice, writes 8 R: memory binds.
-//   mirror_gradient_kernel   reads s R^2 / 2, writes 4 R^2: memory binds.
-//   lower_gradient_kernel    a product of R^2 K multiply-adds (the gradient is not triangular once it is symmetric):
-//                            2 R^2 K operations for 4 (R^2 + 2 R K) bytes: arithmetic binds.
-//   ring_gradient_kernel     reads s R K and 4 R K twice (L2), writes s R K: memory binds.
+// short_ring_statistics_kernel: reads s R K bytes a map, writes 4 R K of kept samples and 32 R; about 40 operations a
+// sample with the sums over a warp: memory binds.
+//
+// ring_statistics_kernel: the same of rings that do not fit into a warp's registers, read three times (L1 and L2).
+//
+// map_kernel: reads 4 R K once a tile, writes s R^2, and R^2 K operations: one multiply-add for each angle and each
+// cell of the lower triangle. At R = 112, K = 224 in float: 0.15 MB and 2.8 million, 0.03 us against 0.04 us. The
+// microtiles (microtile.cuh) on the diagonal and what their blocks' last warps lack make it 3.7 million; reads of
+// shared memory bind as much as they. Never the tensor cores: TF32 would leave three of float's seven digits.
+//
+// pair_weights_kernel: the same product of the weights, once for weights that all maps share. Where every map has its
+// own it is a launch before map_kernel's, not a second product inside it: that one would double the registers and the
+// shared memory of every map without weights too, for the same number of operations.
+//
+// sample_kernel: reads the image's pixels under the map once, writes 4 R K (8 for double): memory binds. See there for
+// why samples are written at all.
+//
+// upper_gradient_kernel: reads s R^2 once or twice, writes 8 R: memory binds.
+//
+// mirror_gradient_kernel: reads s R^2 / 2, writes 4 R^2: memory binds.
+//
+// lower_gradient_kernel: a product of R^2 K multiply-adds (the gradient is not triangular once it is symmetric): 2 R^2
+// K operations for 4 (R^2 + 2 R K) bytes: arithmetic binds.
+//
+// ring_gradient_kernel: reads s R K and 4 R K twice (L2), writes s R K: memory binds.
 //
 // Everything is summed in a fixed order and nothing by atomics: results are the same in every run.
 #pragma once
@@ -457,12 +463,11 @@ __global__ void zero_kernel(int* number) { *number = 0; }
 // The unwrapped maps of images `first` to `first + count`, and their validity weights: of all where the geometry is
 // shared, then written by whoever has the first images, else of each.
 //
-// They go to memory, though never all: a pass over a batch (workspace.h) reuses one workspace, which the L2 cache
-// holds. Sampling inside map_kernel instead would write nothing, but it needs every ring once for each tile beside it
-// and three times for its statistics, and a sample costs up to four 32-byte sectors of image and its double-precision
-// geometry, or 24 bytes of a plan of it; a float costs four bytes. At R = 128 that is five samplings of 2 to 4 MB of L2
-// traffic a map against one, and 0.5 MB for the floats. Where the geometry is shared, a thread works it out once for
-// many images, so that there is no plan in memory either.
+// They go to memory, though never all: a pass over a batch reuses one workspace (workspace.h). Sampling inside
+// map_kernel instead would write nothing, but each ring is needed once for each tile of a larger map and once for its
+// statistics, and a sample costs up to four 32-byte sectors of image and its double-precision geometry; a float costs
+// four bytes. Where the geometry is shared, a thread works it out once for many images, so that there is no plan in
+// memory either.
 //
 // `partial` is set where a sample counts for less than one; where none does, as without a mask, the map goes without
 // weights.

@@ -5,29 +5,27 @@
 // For N maps of R rings and K angles and O orders, s bytes a sample (H100: 3.35 TB/s, 67 TFLOP/s float32, 20
 // operations a byte):
 //
-//   short_harmonics_kernel       reads s R K bytes a map, 4 R K O operations: for up to 16 orders of up to 256 angles.
-//   An
-//                                order is two multiply-adds a sample and a third of one for its sums over the warp:
-//                                at 8 orders 60 operations for 4 bytes, and memory binds on an H100, hardly more than
-//                                the operations do. Beyond that:
-//   ring_mean_kernel             reads s R K bytes a map once from memory and once more from L1 or L2, writes 16 R:
-//   memory
-//                                binds.
-//   harmonics_kernel             a product of R x K samples by K x 2 O cosines and sines that are looked up in a table
-//   as
-//                                they are needed: 4 R K O operations for s R K + 8 R O bytes. Memory binds up to 20
-//                                orders in float; so a tile has 8 orders, where two ring tiles of 64 lanes share each
-//                                cosine, and with more orders 32. For most of a ring's orders torch.fft is the better
-//                                algorithm.
-//   harmonics_backward_kernel    4 R K O operations for 8 R O + 4 R K bytes; likewise.
-//   harmonics_finish_kernel      with weights only: reads 8 R K, or 12 with weights of each map's own, and writes 4 R
-//   K:
-//                                memory binds.
-//   pair_spectra_kernel          8 bytes written for each of P F products; the spectra come from L2 again and again:
-//                                memory binds, at the card's writing speed.
-//   pair_spectra_adjoint_kernel  reads 16 bytes for each of a ring's pairs and frequencies, writes 8 for each
-//   frequency:
-//                                memory binds.
+// short_harmonics_kernel: reads s R K bytes a map, 4 R K O operations: for up to 16 orders of up to 256 angles. An
+// order is two multiply-adds a sample and a third of one for its sums over the warp: at 8 orders 60 operations for 4
+// bytes, and memory binds on an H100, hardly more than the operations do. Beyond that:
+//
+// ring_mean_kernel: reads s R K bytes a map once from memory and once more from L1 or L2, writes 16 R: memory binds.
+//
+// harmonics_kernel: a product of R x K samples by K x 2 O cosines and sines that are looked up in a table as they are
+// needed: 4 R K O operations for s R K + 8 R O bytes. Memory binds up to 20 orders in float; so a tile has 8 orders,
+// where two ring tiles of 64 lanes share each cosine, and with more orders 32. For most of a ring's orders torch.fft is
+// the better algorithm.
+//
+// harmonics_backward_kernel: 4 R K O operations for 8 R O + 4 R K bytes; likewise.
+//
+// harmonics_finish_kernel: with weights only: reads 8 R K, or 12 with weights of each map's own, and writes 4 R K:
+// memory binds.
+//
+// pair_spectra_kernel: 8 bytes written for each of P F products; the spectra come from L2 again and again: memory
+// binds, at the card's writing speed.
+//
+// pair_spectra_adjoint_kernel: reads 16 bytes for each of a ring's pairs and frequencies, writes 8 for each frequency:
+// memory binds.
 //
 // Sums run in a fixed order, nothing by atomics.
 #pragma once
