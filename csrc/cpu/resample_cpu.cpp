@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "adjoint_simd.h"
+#include "buffer.h"
 #include "resample_geometry.h"
 #include "resample_simd.h"
 
@@ -155,6 +157,59 @@ Tensor weight(const Tensor& center, const std::optional<Tensor>& good, int64_t s
   return out;
 }
 
+// Samples of one vector of images each that a thread may lay out for the adjoint: a private cache and a share of the
+// last one. For larger maps, images are taken one by one.
+constexpr int64_t kLaneBytes = int64_t{8} << 20;
+
+// The adjoint of a geometry that all images share. Each image's sums are the same wherever it is in a vector and
+// whichever way is taken, and so for any number of threads.
+void gather_gradients(DType dtype, const void* grad, int64_t count, const AdjointView& lists, void* out) {
+  const auto& kernels = selected_adjoint_kernels();
+  dispatch_floating(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_t<T>;
+    const auto* source = static_cast<const T*>(grad);
+    auto* target = static_cast<T*>(out);
+    const int64_t lanes = sizeof(C) == 4 ? kernels.lanes32 : kernels.lanes64;
+    const int64_t bytes = lists.samples * lanes * static_cast<int64_t>(sizeof(C));
+    const bool stream = count * lists.elements * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes;
+    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      const bool together = bytes <= kLaneBytes && end - begin >= lanes / 4;
+      Buffer buffer(together ? bytes : 0);
+      for (int64_t n = begin; n < end; n += lanes) {
+        kernels.gather(dtype, source + n * lists.samples, std::min(lanes, end - n), lists,
+                       together ? buffer.as<C>() : nullptr, target + n * lists.elements, stream);
+      }
+    });
+  });
+}
+
+// That of a geometry for each image, which is not worth the sorting.
+void scatter_gradients(DType dtype, const void* grad, int64_t count, const Planner& planner, void* out) {
+  const auto& kernels = selected_resample_kernels();
+  dispatch_floating(dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    using C = compute_t<T>;
+    const T* source = static_cast<const T*>(grad);
+    T* target = static_cast<T*>(out);
+    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      SamplingPlan own;
+      std::vector<C> sums;  // where the gradient's type cannot hold them
+      for (int64_t n = begin; n < end; ++n) {
+        const SamplingPlan& plan = planner.plan(n, own);
+        const int64_t pixels = plan.source.rows * plan.source.columns;
+        if (sizeof(T) != sizeof(C)) sums.resize(pixels);
+        // One thread owns an image, so that the sums are the same for any number of threads.
+        C* image = sums.empty() ? reinterpret_cast<C*>(target + n * pixels) : sums.data();
+        std::fill_n(image, pixels, C{0});
+        kernels.adjoint(dtype, source + n * plan.samples, plan.view(), image);
+        if (sums.empty()) continue;
+        for (int64_t p = 0; p < pixels; ++p) store_element(target[n * pixels + p], sums[p]);
+      }
+    });
+  });
+}
+
 template <SamplingKind kind>
 Tensor backward(const Tensor& grad_, const Tensor& center, const std::optional<Tensor>& good, int64_t source_rows,
                 int64_t source_columns, double r_min, double r_max, bool nearest) {
@@ -169,28 +224,12 @@ Tensor backward(const Tensor& grad_, const Tensor& center, const std::optional<T
   Tensor out = torch::stable::new_empty(grad, {count, source_rows, source_columns});
   if (count == 0) return out;
 
-  const auto& kernels = selected_resample_kernels();
   const Planner planner(geometry, dtype == DType::f64);
-  const int64_t pixels = source_rows * source_columns;
-  const int64_t samples = grad.size(1) * grad.size(2);
-  dispatch_floating(dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using C = compute_t<T>;
-    const T* source = static_cast<const T*>(grad.const_data_ptr());
-    T* target = static_cast<T*>(out.mutable_data_ptr());
-    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-      SamplingPlan own;
-      std::vector<C> sums(sizeof(T) == sizeof(C) ? 0 : pixels);  // where the gradient's type cannot hold them
-      for (int64_t n = begin; n < end; ++n) {
-        // One thread owns an image, so that the sums are the same for any number of threads.
-        C* image = sums.empty() ? reinterpret_cast<C*>(target + n * pixels) : sums.data();
-        std::fill_n(image, pixels, C{0});
-        kernels.adjoint(dtype, source + n * samples, planner.plan(n, own).view(), image);
-        if (sums.empty()) continue;
-        for (int64_t p = 0; p < pixels; ++p) store_element(target[n * pixels + p], sums[p]);
-      }
-    });
-  });
+  if (planner.shared() != nullptr) {
+    gather_gradients(dtype, grad.const_data_ptr(), count, planner.shared()->adjoint(), out.mutable_data_ptr());
+  } else {
+    scatter_gradients(dtype, grad.const_data_ptr(), count, planner, out.mutable_data_ptr());
+  }
   return out;
 }
 

@@ -217,6 +217,57 @@ const TouchedLines& SamplingPlan::lines(int64_t element_size) const {
   return lines_[which];
 }
 
+namespace {
+
+// Calls f(sample, element, coefficient) for all that the plan's samples take, none of them 0.
+template <typename C, typename F>
+void for_each_part(const SamplingPlan& plan, const F& f) {
+  const int64_t columns = plan.source.columns;
+  const int64_t from_corner[] = {0, 1, columns, columns + 1};
+  for (const SampleGroup& group : plan.groups) {
+    const auto* element = reinterpret_cast<const int32_t*>(plan.data[group.data].bytes);
+    const bool scattered = group.kind == GroupKind::scattered;
+    const C* number = reinterpret_cast<const C*>(element + kGroup * (scattered ? 4 : 1));
+    for (int lane = 0; lane < group.count; ++lane) {
+      for (int t = 0; t < 4; ++t) {
+        C coefficient = number[t * kGroup + lane];
+        if (group.kind == GroupKind::whole) {
+          const C fy = number[lane], fx = number[kGroup + lane];
+          coefficient = (t >= 2 ? fy : C{1} - fy) * (t % 2 == 1 ? fx : C{1} - fx);
+        }
+        if (coefficient == 0) continue;
+        f(group.first + lane, scattered ? element[t * kGroup + lane] : element[lane] + from_corner[t], coefficient);
+      }
+    }
+  }
+}
+
+template <typename C>
+void make_lists(const SamplingPlan& plan, AdjointLists& lists) {
+  const int64_t elements = plan.source.rows * plan.source.columns;
+  lists.begin.assign(elements + 1, 0);
+  for_each_part<C>(plan, [&](uint32_t, int64_t element, C) { ++lists.begin[element + 1]; });
+  for (int64_t e = 0; e < elements; ++e) lists.begin[e + 1] += lists.begin[e];
+  lists.sample.resize(lists.begin[elements]);
+  lists.coefficient.resize((lists.sample.size() * sizeof(C) + sizeof(CacheLine) - 1) / sizeof(CacheLine));
+  C* const coefficients = reinterpret_cast<C*>(lists.coefficient.data());
+  std::vector<uint32_t> next(lists.begin.begin(), lists.begin.end() - 1);
+  for_each_part<C>(plan, [&](uint32_t sample, int64_t element, C coefficient) {
+    const uint32_t place = next[element]++;
+    lists.sample[place] = sample;
+    coefficients[place] = coefficient;
+  });
+}
+
+}  // namespace
+
+AdjointView SamplingPlan::adjoint() const {
+  std::call_once(adjoint_once_,
+                 [&] { float64 ? make_lists<double>(*this, adjoint_) : make_lists<float>(*this, adjoint_); });
+  return {source.rows * source.columns, samples, adjoint_.begin.data(), adjoint_.sample.data(),
+          adjoint_.coefficient.data()};
+}
+
 Directions::Directions(int64_t n_angular) : cos(n_angular), sin(n_angular) {
   for (int64_t k = 0; k < n_angular; ++k) {
     const double phi = 2.0 * std::numbers::pi * static_cast<double>(k) / static_cast<double>(n_angular);

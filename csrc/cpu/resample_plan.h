@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../common/resample_math.h"
+#include "adjoint_simd.h"
 #include "capability.h"
 
 namespace cdifast::cpu {
@@ -52,6 +53,13 @@ struct TouchedLines {
   std::vector<uint32_t> before;
 };
 
+// Each element's samples, in the order of the output: what the adjoint gathers.
+struct AdjointLists {
+  std::vector<uint32_t> begin;
+  std::vector<uint32_t> sample;
+  std::vector<CacheLine> coefficient;  // float or double, as in the plan
+};
+
 // Numbers are float or double (`float64`); those of a group's samples beyond `count` are harmless.
 struct SamplingPlan {
   SourceShape source{};
@@ -65,13 +73,20 @@ struct SamplingPlan {
   PlanView view() const { return {source, groups.data(), static_cast<int64_t>(groups.size()), data.data()}; }
   // For images of elements of that size; worked out at the first call.
   const TouchedLines& lines(int64_t element_size) const;
+  // Worked out at the first call.
+  AdjointView adjoint() const;
+  // With the lists, whether they are there yet or not.
   std::size_t bytes() const {
-    return groups.size() * sizeof(SampleGroup) + data.size() * sizeof(CacheLine) + weight.size() * sizeof(double);
+    const std::size_t entry = sizeof(uint32_t) + (float64 ? sizeof(double) : sizeof(float));
+    return groups.size() * sizeof(SampleGroup) + data.size() * sizeof(CacheLine) + weight.size() * sizeof(double) +
+           4 * samples * entry + source.rows * source.columns * sizeof(uint32_t);
   }
 
  private:
   mutable std::once_flag lines_once_[4];
   mutable TouchedLines lines_[4];
+  mutable std::once_flag adjoint_once_;
+  mutable AdjointLists adjoint_;
 };
 
 enum class SamplingKind : uint8_t { polar, cartesian };
