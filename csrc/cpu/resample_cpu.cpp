@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "adjoint_simd.h"
 #include "buffer.h"
+#include "lanes_simd.h"
 #include "resample_geometry.h"
 #include "resample_simd.h"
 
@@ -55,6 +55,16 @@ constexpr int64_t kParts = 8;
 // Outputs that caches will not hold until they are read are stored past them: a line that is written as a whole need
 // not be read from memory first.
 constexpr int64_t kStreamedBytes = int64_t{16} << 20;
+
+// What a thread may lay out with one image a lane: a private cache and a share of the last one. Larger images and maps
+// are taken one by one.
+constexpr int64_t kLaneBytes = int64_t{8} << 20;
+
+// With one image a lane, whole runs of pixels are transposed, which pays where most of them are sampled.
+bool in_lanes(const SamplingPlan& plan, int64_t lanes) {
+  const int64_t elements = plan.source.rows * plan.source.columns;
+  return !plan.float64 && elements <= 3 * plan.samples && elements * lanes * 4 <= kLaneBytes;
+}
 
 template <SamplingKind kind>
 void resample_out(const Tensor& images_, const Tensor& center, const std::optional<Tensor>& good, double r_min,
@@ -109,6 +119,21 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
   }
 
   const PlanView plan = planner.shared()->view();
+  const auto& lane_kernels = selected_lane_kernels();
+  const int64_t lanes = lane_kernels.lanes32;
+  if (in_lanes(*planner.shared(), lanes)) {
+    const TouchedLines& runs = planner.shared()->lines(4);
+    const int64_t elements = plan.source.rows * plan.source.columns;
+    torch::stable::parallel_for(0, count, lanes / 2, [&](int64_t begin, int64_t end) {
+      Buffer buffer((elements + kGroup) * lanes * 4);
+      for (int64_t n = begin; n < end; n += lanes) {
+        lane_kernels.forward(dtype, out_dtype, source + n * image_bytes, std::min(lanes, end - n),
+                             planner.shared()->samples, plan, {runs.line.data(), runs.before.data()}, fill,
+                             buffer.as<char>(), target + n * map_bytes, stream);
+      }
+    });
+    return;
+  }
   const TouchedLines& lines = planner.shared()->lines(images.element_size());
   torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
     Prefetch prefetch{lines.line.data(), lines.before.data(), static_cast<int64_t>(lines.line.size()), 0, nullptr};
@@ -157,14 +182,10 @@ Tensor weight(const Tensor& center, const std::optional<Tensor>& good, int64_t s
   return out;
 }
 
-// Samples of one vector of images each that a thread may lay out for the adjoint: a private cache and a share of the
-// last one. For larger maps, images are taken one by one.
-constexpr int64_t kLaneBytes = int64_t{8} << 20;
-
 // The adjoint of a geometry that all images share. Each image's sums are the same wherever it is in a vector and
 // whichever way is taken, and so for any number of threads.
 void gather_gradients(DType dtype, const void* grad, int64_t count, const AdjointView& lists, void* out) {
-  const auto& kernels = selected_adjoint_kernels();
+  const auto& kernels = selected_lane_kernels();
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;

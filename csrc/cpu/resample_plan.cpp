@@ -202,17 +202,24 @@ const TouchedLines& SamplingPlan::lines(int64_t element_size) const {
     result.before.reserve(groups.size());
     for (const SampleGroup& group : groups) {
       result.before.push_back(static_cast<uint32_t>(result.line.size()));
-      if (group.kind == GroupKind::scattered) continue;
       const auto* element = reinterpret_cast<const int32_t*>(data[group.data].bytes);
+      const auto need = [&](int64_t which_element) {
+        const int64_t line = which_element * element_size / 64;
+        if (seen[line]) return;
+        seen[line] = true;
+        result.line.push_back(static_cast<uint32_t>(line));
+      };
+      if (group.kind == GroupKind::scattered) {
+        for (int entry = 0; entry < 4 * kGroup; ++entry) need(element[entry]);
+        continue;
+      }
       for (int lane = 0; lane < group.count; ++lane) {
         for (const int64_t from : {int64_t{0}, int64_t{1}, source.columns, source.columns + 1}) {
-          const int64_t line = (element[lane] + from) * element_size / 64;
-          if (seen[line]) continue;
-          seen[line] = true;
-          result.line.push_back(static_cast<uint32_t>(line));
+          need(element[lane] + from);
         }
       }
     }
+    result.before.push_back(static_cast<uint32_t>(result.line.size()));
   });
   return lines_[which];
 }

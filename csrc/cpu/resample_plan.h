@@ -13,41 +13,14 @@
 #include <vector>
 
 #include "../common/resample_math.h"
-#include "adjoint_simd.h"
 #include "capability.h"
+#include "lanes_simd.h"
+#include "plan_view.h"
 
 namespace cdifast::cpu {
 
-constexpr int kGroup = 16;
-
-enum class GroupKind : uint8_t {
-  whole,     // all four neighbours of every sample are valid: int32 element[16] of the first, C fy[16], C fx[16]
-  weighted,  // neighbours side by side, some of them unused: int32 element[16] of the first, C coefficient[4][16]
-  scattered  // neighbours anywhere: int32 element[4][16], C coefficient[4][16]
-};
-
-struct SampleGroup {
-  uint32_t first;  // of its samples, as an index into the output
-  uint32_t data;   // where its numbers start, in cache lines
-  uint16_t fill;   // bit l: sample l gets the fill value
-  uint8_t count;   // samples, 16 but at the end of a row
-  GroupKind kind;
-};
-
-struct alignas(64) CacheLine {
-  std::byte bytes[64];
-};
-
-// A plan as kernels see it.
-struct PlanView {
-  SourceShape source;
-  const SampleGroup* groups;
-  int64_t group_count;
-  const CacheLine* data;
-};
-
 // The cache lines that are read of an image that starts a line, in the order in which groups first need them, and how
-// many are needed before each group.
+// many are needed before each group, and by all.
 struct TouchedLines {
   std::vector<uint32_t> line;
   std::vector<uint32_t> before;

@@ -81,18 +81,6 @@ void place_row(const Sampling& sampling, const double* cosines, const double* si
 
 // --- forward
 
-template <typename C>
-struct GroupData {
-  const int32_t* element;
-  const C* number;  // fractions or coefficients
-};
-
-template <typename C>
-CDIFAST_HOST GroupData<C> data_of(const PlanView& plan, const SampleGroup& group) {
-  const auto* element = reinterpret_cast<const int32_t*>(plan.data[group.data].bytes);
-  return {element, reinterpret_cast<const C*>(element + kGroup * (group.kind == GroupKind::scattered ? 4 : 1))};
-}
-
 // A coefficient of 0 says that the neighbour does not count, and 0 * NaN is NaN: its value is replaced.
 CDIFAST_HOST F32 where_used(F32 coefficient, F32 value) { return coefficient != 0.0f ? value : F32{}; }
 
@@ -107,9 +95,10 @@ CDIFAST_HOST void whole_samples(const T* image, int64_t columns, int32_t last, c
     gather_pairs(image, element, last, a, b);
     gather_pairs(image + columns, element, static_cast<int32_t>(last - columns), c, d);
     const F32 gx = 1.0f - fx;
-    const F32 top = gx * a + fx * where_used(fx, b);
-    const F32 bottom = gx * c + fx * where_used(fx, d);
-    store(values + v, (1.0f - fy) * top + fy * where_used(fy, bottom));
+    // In the order of roundings of lanes_simd.cpp.
+    const F32 top = multiply_add(gx, a, fx * where_used(fx, b));
+    const F32 bottom = multiply_add(gx, c, fx * where_used(fx, d));
+    store(values + v, multiply_add(1.0f - fy, top, fy * where_used(fy, bottom)));
   }
 }
 
@@ -124,7 +113,7 @@ CDIFAST_HOST void weighted_samples(const T* image, int64_t columns, int32_t last
     F32 sum{};
     for (int t = 0; t < 4; ++t) {
       const F32 coefficient = load<F32>(data.number + t * kGroup + v);
-      sum += coefficient * where_used(coefficient, neighbour[t]);
+      sum = multiply_add(coefficient, where_used(coefficient, neighbour[t]), sum);
     }
     store(values + v, sum);
   }
@@ -171,24 +160,6 @@ CDIFAST_HOST void weighted_samples(const double* image, int64_t columns, int32_t
     values[lane] = sum;
   }
 }
-
-// Integer images give float maps; floating ones keep their type.
-template <typename T>
-struct OutputType {
-  using type = float;
-};
-template <>
-struct OutputType<Half> {
-  using type = Half;
-};
-template <>
-struct OutputType<BFloat16> {
-  using type = BFloat16;
-};
-template <>
-struct OutputType<double> {
-  using type = double;
-};
 
 // Whole cache lines only, so that nothing has to be read to write them. Returns whether it stored.
 template <typename O, typename C>

@@ -40,6 +40,17 @@ CDIFAST_HOST void store(void* target, V vector) {
   __builtin_memcpy(target, &vector, sizeof vector);
 }
 
+// a b + c, rounded once where the instruction set can, whatever the compiler makes of other sums of products.
+CDIFAST_HOST F32 multiply_add(F32 a, F32 b, F32 c) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<F32>(_mm512_fmadd_ps(a, b, c));
+#elif defined(__AVX2__)
+  return reinterpret_cast<F32>(_mm256_fmadd_ps(a, b, c));
+#else
+  return a * b + c;
+#endif
+}
+
 // image[index] and image[index + 1] of every lane as numbers. At most `last` is read, the image's last element.
 CDIFAST_HOST void gather_pairs(const float* image, I32 index, int32_t /*last*/, F32& first, F32& second) {
 #if defined(__AVX512F__)

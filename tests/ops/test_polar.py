@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -255,3 +256,27 @@ def test_numpy_integers_and_arrays_serve_as_sizes_and_centre() -> None:
     image = torch.rand(9, 9)
     found = ops.polar_resample(image, np.int64(3), np.int32(8), center=np.array([4.0, 4.0]))  # type: ignore[call-overload]
     assert torch.equal(found, ops.polar_resample(image, 3, 8))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.uint16, torch.int32, torch.float16, torch.bfloat16, torch.float32]
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_image_of_a_batch_gets_the_very_bits_that_it_gets_alone(dtype: torch.dtype, masked: bool) -> None:
+    """A batch is resampled, and its gradient gathered, with one image a lane of a vector; a few images are not."""
+    images = (torch.rand(37, 25, 22) * 200).to(dtype)
+    mask = torch.rand(25, 22) > 0.2 if masked else None
+    options: dict[str, Any] = {"mask": mask, "r_max": 13.0, "fill": -3.0}
+    whole = ops.polar_resample(images, 16, 37, **options)
+    assert torch.equal(whole, torch.cat([ops.polar_resample(image[None], 16, 37, **options) for image in images]))
+    if not dtype.is_floating_point:
+        return
+    cotangent = torch.randn_like(whole)
+
+    def gradient(some: slice) -> Tensor:
+        part = images[some].clone().requires_grad_()
+        out = ops.polar_resample(part, 16, 37, **options)
+        return torch.autograd.grad(out, part, cotangent[some])[0]
+
+    alone = torch.cat([gradient(slice(n, n + 1)) for n in range(len(images))])
+    assert torch.equal(gradient(slice(None)), alone)
