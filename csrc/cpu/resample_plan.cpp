@@ -12,8 +12,9 @@
 namespace cdifast::cpu {
 namespace {
 
-// Columns of a block of the output, see resample_plan.h. A multiple of kGroup.
-constexpr int64_t kBlockColumns = 32;
+// Columns of a block of the output, see resample_plan.h. A multiple of kGroup; one, because an arc of 16 samples
+// already crosses up to 60 rows of a large image, each a page of its own, and the first-level TLB has 64 to 96.
+constexpr int64_t kBlockColumns = kGroup;
 
 struct GroupPositions {
   double y[kGroup];

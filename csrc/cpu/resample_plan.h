@@ -1,7 +1,7 @@
 // The sampling of one geometry, worked out once: which elements of the source each sample takes, with which
 // coefficients, in the order in which the kernels run and in the form that they read. Free of torch.
 //
-// Samples come in groups of 16 neighbours along the output's rows, and groups in blocks of 32 columns by all rows: of
+// Samples come in groups of 16 neighbours along the output's rows, and groups in blocks of 16 columns by all rows: of
 // an unwrapped map, a sector whose part of the image stays in the first-level cache while its rings are read.
 #pragma once
 

@@ -88,7 +88,7 @@ template <typename T>
 CDIFAST_HOST void whole_samples(const T* image, int64_t columns, int32_t last, const GroupData<float>& data,
                                 float* values) {
   for (int v = 0; v < kGroup; v += kLanes) {
-    const I32 element = load<I32>(data.element + v);
+    const int32_t* element = data.element + v;
     const F32 fy = load<F32>(data.number + v);
     const F32 fx = load<F32>(data.number + kGroup + v);
     F32 a{}, b{}, c{}, d{};
@@ -106,7 +106,7 @@ template <typename T>
 CDIFAST_HOST void weighted_samples(const T* image, int64_t columns, int32_t last, const GroupData<float>& data,
                                    float* values) {
   for (int v = 0; v < kGroup; v += kLanes) {
-    const I32 element = load<I32>(data.element + v);
+    const int32_t* element = data.element + v;
     F32 neighbour[4]{};
     gather_pairs(image, element, last, neighbour[0], neighbour[1]);
     gather_pairs(image + columns, element, static_cast<int32_t>(last - columns), neighbour[2], neighbour[3]);
