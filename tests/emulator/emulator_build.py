@@ -7,8 +7,12 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -37,10 +41,19 @@ class Engine:
     flags: tuple[str, ...]
 
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 FIBERS = Engine("fibers", "fibers.cpp", ("-O2",))
 # UndefinedBehaviorSanitizer too, for misaligned vectors, which fault on a GPU.
 ADDRESS = Engine("address", "fibers.cpp", ("-O1", "-fsanitize=address,alignment,bounds", "-fno-sanitize-recover=all"))
 THREAD = Engine("thread", "threads.cpp", ("-O1", "-fsanitize=thread"))
+
+
+def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """``function`` of each item, as many at a time as there are cores: for what runs in processes of its own."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, items))
 
 
 @functools.cache
@@ -79,14 +92,23 @@ def cached(name: str, key: str, suffix: str = "") -> Path:
     return target
 
 
-def _build(name: str, arguments: tuple[str, ...], key: str = "", suffix: str = "") -> Path:
-    target = cached(name, "\0".join((_version(_compiler()), key, *arguments)), suffix)
+def _compile(*arguments: str) -> None:
+    command = [_compiler(), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"the emulator does not compile:\n{' '.join(command)}\n{done.stderr[-8000:]}")
+
+
+def _build(
+    name: str, sources: tuple[str, ...], flags: tuple[str, ...], link: tuple[str, ...], key: str = "", suffix: str = ""
+) -> Path:
+    target = cached(name, "\0".join((_version(_compiler()), key, *sources, *flags, *link)), suffix)
     if not target.exists():
         partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        command = [_compiler(), *arguments, "-o", str(partial)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"the emulator does not compile:\n{' '.join(command)}\n{done.stderr[-8000:]}")
+        with tempfile.TemporaryDirectory() as folder:
+            objects = {source: f"{folder}/{number}.o" for number, source in enumerate(sources)}
+            in_parallel(lambda source: _compile(*flags, "-x", "c++", "-c", source, "-o", objects[source]), sources)
+            _compile(*flags, *objects.values(), *link, "-o", str(partial))
         os.replace(partial, target)
     return target
 
@@ -94,7 +116,7 @@ def _build(name: str, arguments: tuple[str, ...], key: str = "", suffix: str = "
 def _sources(engine: Engine, *own: Path | str) -> tuple[str, ...]:
     emulator = ROOT / "csrc" / "emulator"
     paths = (emulator / "block.cpp", emulator / engine.source, *own)
-    return ("-x", "c++", *(str(Path(path).relative_to(ROOT)) for path in paths), "-x", "none")
+    return tuple(str(Path(path).relative_to(ROOT)) for path in paths)
 
 
 @functools.cache
@@ -115,16 +137,17 @@ def program(name: str, engine: Engine, *sources: Path | str) -> Path:
     if not _has_sanitizer(engine):
         pytest.skip(f"{_compiler()} has no working {' '.join(engine.flags[1:])} here")
     own = (*sources, Path(__file__).parent / f"{name}_main.cpp")
-    arguments = (*FLAGS, *engine.flags, "-pthread", *_sources(engine, *own))
-    return _build(f"{name}-{engine.name}", arguments)
+    return _build(f"{name}-{engine.name}", _sources(engine, *own), (*FLAGS, *engine.flags, "-pthread"), ())
 
 
-def run(path: Path, *arguments: str | int, preload: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    path: Path, *arguments: str | int, preload: str = "", variables: Mapping[str, str] = {}
+) -> subprocess.CompletedProcess[str]:
     """Runs a program with sanitizers in it. A hang fails the test; the largest takes over a minute on one core."""
     # ThreadSanitizer keeps its records at fixed addresses, which a kernel that randomises many bits may have taken.
     fixed = [setarch, "-R"] if (setarch := shutil.which("setarch")) else []
     command = [*fixed, "env", f"LD_PRELOAD={preload}", str(path), *map(str, arguments)]
-    environment = os.environ | {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1"}
+    environment = os.environ | variables | {"ASAN_OPTIONS": "detect_leaks=0", "TSAN_OPTIONS": "halt_on_error=1"}
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
 
 
@@ -143,11 +166,11 @@ def operator_library(engine: Engine) -> Path:
     """The library that registers every CUDA operator as ``cdifast_emulator::*`` for CPU tensors."""
     cuda = ROOT / "csrc" / "cuda"
     own = (ROOT / "csrc" / "schema.cpp", *sorted(cuda.glob("*_cuda.cpp")), *LAUNCHERS)
-    arguments = (
+    flags = (
         *(*FLAGS, *engine.flags),
-        *("-fPIC", "-shared", "-fvisibility=hidden", "-DTORCH_TARGET_VERSION=0x020a000000000000"),
+        *("-fPIC", "-fvisibility=hidden", "-DTORCH_TARGET_VERSION=0x020a000000000000"),
         *("-isystem", str(TORCH / "include")),
-        *_sources(engine, *own, ROOT / "csrc" / "emulator" / "torch_library.cpp"),
-        *(f"-L{TORCH / 'lib'}", "-ltorch_cpu"),
     )
-    return _build(f"operators-{engine.name}", arguments, key=torch.__version__, suffix=".so")
+    sources = _sources(engine, *own, ROOT / "csrc" / "emulator" / "torch_library.cpp")
+    link = ("-shared", f"-L{TORCH / 'lib'}", "-ltorch_cpu")
+    return _build(f"operators-{engine.name}", sources, flags, link, key=torch.__version__, suffix=".so")
