@@ -51,6 +51,7 @@ struct Names<kCartesian> {
 // is summed over parts, but the work of a thread should not depend on how many there are.
 constexpr int64_t kFewImages = 8;
 constexpr int64_t kParts = 8;
+constexpr int64_t kSamplesOfAThread = 32768;
 
 // Outputs that caches will not hold until they are read are stored past them: a line that is written as a whole need
 // not be read from memory first.
@@ -95,7 +96,9 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
   if (planner.shared() != nullptr && count < kFewImages) {
     const PlanView plan = planner.shared()->view();
     const int64_t size = (plan.group_count + kParts - 1) / kParts;
-    torch::stable::parallel_for(0, count * kParts, 1, [&](int64_t begin, int64_t end) {
+    // Waking a second thread takes as long as that many samples.
+    const int64_t grain = kParts * kSamplesOfAThread / planner.shared()->samples + 1;
+    torch::stable::parallel_for(0, count * kParts, grain, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
         const int64_t n = task / kParts;
         const int64_t first = task % kParts * size;
