@@ -34,6 +34,26 @@ struct ComputeType<double> {
 template <typename T>
 using compute_t = typename ComputeType<T>::type;
 
+// Integer images give float maps; floating ones keep their type.
+template <typename T>
+struct ResampledType {
+  using type = float;
+};
+template <>
+struct ResampledType<Half> {
+  using type = Half;
+};
+template <>
+struct ResampledType<BFloat16> {
+  using type = BFloat16;
+};
+template <>
+struct ResampledType<double> {
+  using type = double;
+};
+template <typename T>
+using resampled_t = typename ResampledType<T>::type;
+
 template <typename T>
 CDIFAST_HD compute_t<T> load_element(const T& value) {
   return static_cast<compute_t<T>>(value);

@@ -239,11 +239,6 @@ constexpr int64_t kEarlyLines = (int64_t{256} << 10) / 64;
 
 // --- from detector frames: each frame is unwrapped into its thread's workspace, which stays in the caches.
 
-ScalarType map_type(const Tensor& images, DType dtype) {
-  const bool floating = dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f32 || dtype == DType::f64;
-  return floating ? images.scalar_type() : ScalarType::Float;
-}
-
 void polar_correlation_map_out(const Tensor& images_, const Tensor& center, const std::optional<Tensor>& good,
                                int64_t n_angular, double r_min, double r_max, bool nearest, int64_t order, bool modulus,
                                int64_t normalize, double fill, double min_weight, Tensor out) {
@@ -254,10 +249,10 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
   const Tensor images = torch::stable::contiguous(images_);
   const int64_t count = images.size(0);
   const int64_t n_radial = out.dim() == 3 ? out.size(1) : 0;
-  check_map_out(op, out, count, n_radial, map_type(images, dtype));
+  check_map_out(op, out, count, n_radial, resampled_type(images));
   check_options(op, order, normalize, n_angular);
   const PolarGrid grid{images.size(1), images.size(2), n_radial, n_angular, r_min, r_max, nearest};
-  const Geometry geometry(SamplingKind::polar, grid, center, good, op);
+  const Geometry geometry(SamplingKind::polar, grid, center, good, {images_, "images"}, op);
   geometry.check_covers(count, op);
   if (count == 0) return;
 
@@ -321,8 +316,7 @@ Tensor polar_correlation_map(const Tensor& images, const Tensor& center, const s
                              int64_t order, bool modulus, int64_t normalize, double fill, double min_weight) {
   constexpr const char* op = "polar_correlation_map";
   STD_TORCH_CHECK(images.dim() == 3 && n_radial >= 1, op, ": images must have shape (N, height, width)");
-  Tensor out = torch::stable::new_empty(images, {images.size(0), n_radial, n_radial},
-                                        map_type(images, element_dtype(images, op, "images")));
+  Tensor out = torch::stable::new_empty(images, {images.size(0), n_radial, n_radial}, resampled_type(images));
   polar_correlation_map_out(images, center, good, n_angular, r_min, r_max, nearest, order, modulus, normalize, fill,
                             min_weight, out);
   return out;

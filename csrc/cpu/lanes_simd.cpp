@@ -209,7 +209,7 @@ void forward(DType dtype, DType out_dtype, const void* image, int64_t images, in
              const NeededRuns& needed, double fill, void* lanes, void* out, bool stream) {
   dispatch_element(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    using O = typename OutputType<T>::type;
+    using O = resampled_t<T>;
     if constexpr (sizeof(compute_t<T>) == sizeof(float)) {
       const auto* source = static_cast<const T*>(image);
       auto* room = static_cast<float*>(lanes);

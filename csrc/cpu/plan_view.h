@@ -48,22 +48,4 @@ CDIFAST_HOST GroupData<C> data_of(const PlanView& plan, const SampleGroup& group
   return {element, reinterpret_cast<const C*>(element + kGroup * (group.kind == GroupKind::scattered ? 4 : 1))};
 }
 
-// Integer images give float maps; floating ones keep their type.
-template <typename T>
-struct OutputType {
-  using type = float;
-};
-template <>
-struct OutputType<Half> {
-  using type = Half;
-};
-template <>
-struct OutputType<BFloat16> {
-  using type = BFloat16;
-};
-template <>
-struct OutputType<double> {
-  using type = double;
-};
-
 }  // namespace cdifast::cpu

@@ -20,14 +20,6 @@ PolarGrid grid_of(SamplingKind kind, int64_t source_rows, int64_t source_columns
   return {rows, columns, source_rows, source_columns, r_min, r_max, nearest};
 }
 
-bool is_floating(DType dtype) {
-  return dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f32 || dtype == DType::f64;
-}
-
-ScalarType output_type(const Tensor& images, DType dtype) {
-  return is_floating(dtype) ? images.scalar_type() : ScalarType::Float;
-}
-
 template <SamplingKind kind>
 struct Names;
 template <>
@@ -71,18 +63,14 @@ template <SamplingKind kind>
 void resample_out(const Tensor& images_, const Tensor& center, const std::optional<Tensor>& good, double r_min,
                   double r_max, bool nearest, double fill, Tensor out) {
   constexpr const char* op = Names<kind>::forward;
-  STD_TORCH_CHECK(images_.dim() == 3, op, ": ", Names<kind>::source, " must have three dimensions, got ",
-                  images_.dim());
-  const DType dtype = element_dtype(images_, op, Names<kind>::source);
+  const Named named{images_, Names<kind>::source};
+  check_batch(named, op);
+  const DType dtype = element_dtype(images_, op, named.name);
+  check_resample_out(out, named, op);
   const Tensor images = torch::stable::contiguous(images_);
   const int64_t count = images.size(0);
-  STD_TORCH_CHECK(out.dim() == 3 && out.size(0) == count, op, ": out must have shape (N, rows, columns)");
-  STD_TORCH_CHECK(out.scalar_type() == output_type(images, dtype), op, ": out has dtype ",
-                  torch::headeronly::toString(out.scalar_type()), "; expected ",
-                  torch::headeronly::toString(output_type(images, dtype)));
-  STD_TORCH_CHECK(out.is_contiguous() && out.is_cpu(), op, ": out must be contiguous and on the CPU");
   const PolarGrid grid = grid_of(kind, images.size(1), images.size(2), out.size(1), out.size(2), r_min, r_max, nearest);
-  const Geometry geometry(kind, grid, center, good, op);
+  const Geometry geometry(kind, grid, center, good, named, op);
   geometry.check_covers(count, op);
   if (count == 0) return;
 
@@ -92,7 +80,7 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
   auto* target = static_cast<char*>(out.mutable_data_ptr());
   const int64_t image_bytes = images.size(1) * images.size(2) * static_cast<int64_t>(images.element_size());
   const int64_t map_bytes = out.size(1) * out.size(2) * static_cast<int64_t>(out.element_size());
-  const DType out_dtype = is_floating(dtype) ? dtype : DType::f32;
+  const DType out_dtype = floating_dtype(out, op, "out");
   if (planner.shared() != nullptr && count < kFewImages) {
     const PlanView plan = planner.shared()->view();
     const int64_t size = (plan.group_count + kParts - 1) / kParts;
@@ -153,8 +141,8 @@ template <SamplingKind kind>
 Tensor resample(const Tensor& images, const Tensor& center, const std::optional<Tensor>& good, int64_t rows,
                 int64_t columns, double r_min, double r_max, bool nearest, double fill) {
   STD_TORCH_CHECK(rows >= 1 && columns >= 1, Names<kind>::forward, ": the output needs a row and a column at least");
-  const DType dtype = element_dtype(images, Names<kind>::forward, Names<kind>::source);
-  Tensor out = torch::stable::new_empty(images, {images.size(0), rows, columns}, output_type(images, dtype));
+  check_batch({images, Names<kind>::source}, Names<kind>::forward);
+  Tensor out = torch::stable::new_empty(images, {images.size(0), rows, columns}, resampled_type(images));
   resample_out<kind>(images, center, good, r_min, r_max, nearest, fill, out);
   return out;
 }
@@ -163,7 +151,7 @@ template <SamplingKind kind>
 Tensor weight(const Tensor& center, const std::optional<Tensor>& good, int64_t source_rows, int64_t source_columns,
               int64_t rows, int64_t columns, double r_min, double r_max, bool nearest, bool float64) {
   const PolarGrid grid = grid_of(kind, source_rows, source_columns, rows, columns, r_min, r_max, nearest);
-  const Geometry geometry(kind, grid, center, good, Names<kind>::weight);
+  const Geometry geometry(kind, grid, center, good, {center, "center"}, Names<kind>::weight);
   Tensor out = torch::stable::new_empty(center, {geometry.count, rows, columns},
                                         float64 ? ScalarType::Double : ScalarType::Float);
   if (geometry.count == 0) return out;
@@ -238,12 +226,12 @@ template <SamplingKind kind>
 Tensor backward(const Tensor& grad_, const Tensor& center, const std::optional<Tensor>& good, int64_t source_rows,
                 int64_t source_columns, double r_min, double r_max, bool nearest) {
   constexpr const char* op = Names<kind>::backward;
-  STD_TORCH_CHECK(grad_.dim() == 3, op, ": grad must have three dimensions, got ", grad_.dim());
+  check_batch({grad_, "grad"}, op);
   const DType dtype = floating_dtype(grad_, op, "grad");
   const Tensor grad = torch::stable::contiguous(grad_);
   const int64_t count = grad.size(0);
   const PolarGrid grid = grid_of(kind, source_rows, source_columns, grad.size(1), grad.size(2), r_min, r_max, nearest);
-  const Geometry geometry(kind, grid, center, good, op);
+  const Geometry geometry(kind, grid, center, good, {grad, "grad"}, op);
   geometry.check_covers(count, op);
   Tensor out = torch::stable::new_empty(grad, {count, source_rows, source_columns});
   if (count == 0) return out;
@@ -320,7 +308,7 @@ Tensor backward_center(const Tensor& grad_, const Tensor& images_, const Tensor&
   const int64_t count = images.size(0);
   const PolarGrid grid =
       grid_of(kind, images.size(1), images.size(2), grad.size(1), grad.size(2), r_min, r_max, nearest);
-  const Geometry geometry(kind, grid, center, good, op);
+  const Geometry geometry(kind, grid, center, good, {images, Names<kind>::source}, op);
   geometry.check_covers(count, op);
   const Directions directions(grid.n_angular);
   const int64_t pixels = images.size(1) * images.size(2);

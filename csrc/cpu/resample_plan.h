@@ -62,8 +62,6 @@ struct SamplingPlan {
   mutable AdjointLists adjoint_;
 };
 
-enum class SamplingKind : uint8_t { polar, cartesian };
-
 // A geometry: the output's samples are those of the grid's unwrapped map, or of its detector image.
 struct Sampling {
   SamplingKind kind;

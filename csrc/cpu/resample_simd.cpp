@@ -238,7 +238,7 @@ void forward(DType dtype, DType out_dtype, const void* image, const PlanView& pl
              double fill, void* out, bool stream, const Prefetch& prefetch) {
   dispatch_element(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    using O = typename OutputType<T>::type;
+    using O = resampled_t<T>;
     using C = compute_t<T>;
     const T* source = static_cast<const T*>(image);
     if (out_dtype == DType::f32 && sizeof(C) == 4) {

@@ -192,23 +192,6 @@ void for_each_pass(const MapShape& shape, const void* unwrapped, const WeightArg
 
 bool empty(const MapShape& shape) { return shape.count == 0 || shape.n_radial == 0; }
 
-template <typename T>
-struct FusedOutput {
-  using type = float;
-};
-template <>
-struct FusedOutput<Half> {
-  using type = Half;
-};
-template <>
-struct FusedOutput<BFloat16> {
-  using type = BFloat16;
-};
-template <>
-struct FusedOutput<double> {
-  using type = double;
-};
-
 constexpr int64_t kEnoughBlocks = CDIFAST_MAX_BLOCKS < 2048 ? CDIFAST_MAX_BLOCKS : 2048;
 
 bool shared_geometry(const DetectorArgument& detector) {
@@ -329,7 +312,7 @@ int polar_correlation_map(DType dtype, int64_t count, const void* images, const 
   dispatch_element(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
-    using Out = typename FusedOutput<T>::type;
+    using Out = resampled_t<T>;
     const auto memory = arrays<C>(Operation::fused, shape, true, shared, workspace);
     const Detector geometry{grid, detector.center, detector.good, detector.shared_center, detector.shared_good};
     unit_circle(rule.order, grid.n_angular, memory.harmonic, stream);

@@ -59,26 +59,6 @@ constexpr int kListThreads = 128;
 constexpr int kList = 24;
 constexpr int kListEntries = kList * kListThreads;
 
-// Integer images give float maps; floating ones keep their type.
-template <typename T>
-struct ResampledType {
-  using type = float;
-};
-template <>
-struct ResampledType<Half> {
-  using type = Half;
-};
-template <>
-struct ResampledType<BFloat16> {
-  using type = BFloat16;
-};
-template <>
-struct ResampledType<double> {
-  using type = double;
-};
-template <typename T>
-using resampled_t = typename ResampledType<T>::type;
-
 CDIFAST_HD const uint8_t* good_of(const ResampleGeometry& geometry, int64_t g) {
   return geometry.good == nullptr ? nullptr : geometry.good + g * geometry.good_stride;
 }
