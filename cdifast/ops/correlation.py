@@ -123,6 +123,7 @@ def correlation_map(
     -----
     Differentiable any number of times in ``unwrapped``: the first derivative is a kernel of its own, the second a
     composition of torch operators. On the CPU a thread needs the unwrapped map once more and one map as workspace.
+    On a GPU it is 256 MiB for as many maps as fit: each takes its samples once more, backward twice, and a map.
 
     References
     ----------

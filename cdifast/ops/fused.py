@@ -93,8 +93,8 @@ def polar_correlation_map(
         unwrapped, weight = polar_resample(images, n_radial, n_angular, ..., return_weight=True)
         correlation_map(unwrapped, weight=weight, ...)
 
-    up to rounding, but each image is unwrapped into a workspace that stays in the caches (on a GPU: while the map is
-    computed), so that only images and maps move through memory.
+    up to rounding, but each image is unwrapped into a workspace that stays in the caches, so that only images and
+    maps move through memory. On a GPU the workspace is of a bounded size, and of large batches it is in memory.
 
     Parameters
     ----------
@@ -134,7 +134,8 @@ def polar_correlation_map(
     of it: where samples are only partly valid, the gradient of ``center`` leaves out how it moves them.
 
     Workspace on the CPU: a thread's unwrapped map, twice, and one map; with a mask or centre for each image also its
-    sampling plan. On a GPU: 32 MiB for as many images as fit, or what a single larger one takes.
+    sampling plan. On a GPU: 256 MiB for as many images as fit, or what a single larger one takes;
+    more images go through it in turn.
 
     References
     ----------

@@ -1,7 +1,9 @@
 #include <type_traits>
 
+#include "correlation_gradient.cuh"
 #include "correlation_kernel.cuh"
 #include "correlation_launch.h"
+#include "correlation_sampling.cuh"
 #include "grid.h"
 #include "launch.cuh"
 #include "workspace.h"

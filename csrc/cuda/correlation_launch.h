@@ -31,13 +31,13 @@ struct MapRule {
   double min_weight;
 };
 
-// Workspace: 2 K numbers of the compute type, R^2 for shared weights, and for each map of a pass (workspace.h) 8 R, and
-// R^2 for weights of its own.
+// Workspace: 2 K numbers of the compute type, R^2 for shared weights, and for each map of a pass (workspace.h) 8 R and
+// R K, and R^2 for weights of its own.
 int64_t correlation_map_workspace(DType dtype, const MapShape& shape, const WeightArgument& weight);
 int correlation_map(DType dtype, const MapShape& shape, const void* unwrapped, const WeightArgument& weight,
                     const MapRule& rule, void* out, void* workspace, void* stream);
 
-// Workspace: as above, and for each map of a pass 2 R and R K more.
+// Workspace: as above, and for each map of a pass 2 R, R^2 and R K more.
 int64_t correlation_map_backward_workspace(DType dtype, const MapShape& shape, const WeightArgument& weight);
 int correlation_map_backward(DType dtype, const MapShape& shape, const void* grad, const void* unwrapped,
                              const WeightArgument& weight, const MapRule& rule, void* grad_unwrapped, void* workspace,
@@ -57,8 +57,7 @@ struct DetectorArgument {
 };
 
 // dtype is that of the images; out has it too if it is floating, else f32. Workspace: as correlation_map's with a
-// weight, 2 K doubles, R K numbers for a shared geometry, and for each map of a pass R K more, twice that for a
-// geometry of its own.
+// weight, 2 K doubles, and R K numbers of weights for a shared geometry, or for each map of a pass with its own.
 int64_t polar_correlation_map_workspace(DType dtype, int64_t count, const DetectorArgument& detector);
 int polar_correlation_map(DType dtype, int64_t count, const void* images, const DetectorArgument& detector,
                           const MapRule& rule, void* out, void* workspace, void* stream);

@@ -52,8 +52,9 @@ def report(launcher: Path) -> str:
 
 
 def kernels(launcher: Path) -> set[str]:
-    """Names of the kernels in the launcher's .cuh."""
-    source = launcher.with_name(launcher.name.replace("_launch.cu", "_kernel.cuh")).read_text()
+    """Names of the kernels in the launcher's .cuh files."""
+    files = launcher.parent.glob(launcher.name.replace("_launch.cu", "_*.cuh"))
+    source = "".join(path.read_text() for path in files)
     return set(re.findall(r"__global__\s+void\s+(\w+)\s*\(", source))
 
 
