@@ -52,3 +52,12 @@ def test_the_largest_counts_of_uint16_are_not_cut() -> None:
     found = ops.polar_correlation_map(frames, 3, 16, order=2)
     expected = torch.full((2, 3, 3), 65535.0**2).tril()
     torch.testing.assert_close(found.tril(), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_frame_of_a_batch_gets_the_very_bits_that_it_gets_alone(masked: bool) -> None:
+    frames = torch.randint(0, 60_000, (21, 25, 22), dtype=torch.int32).to(torch.uint16)
+    mask = torch.rand(25, 22) > 0.2 if masked else None
+    whole = ops.polar_correlation_map(frames, 16, 37, mask=mask, normalize="mean", fill=-1.0)
+    alone = [ops.polar_correlation_map(f[None], 16, 37, mask=mask, normalize="mean", fill=-1.0) for f in frames]
+    assert torch.equal(whole, torch.cat(alone))
