@@ -51,9 +51,8 @@ CDIFAST_HOST F32 multiply_add(F32 a, F32 b, F32 c) {
 #endif
 }
 
-// Numbers from anywhere, put together by loads and inserts. On AMD's Zen 4, whose gather instructions run as a long
-// microprogram, that is a fifth faster; on Intel's processors with a microcode against gather's side channel it is
-// more.
+// Numbers from anywhere, put together by loads and inserts: AMD's Zen 4 runs its gather instructions as a long
+// microprogram, and was faster this way. Not compared on Intel's processors.
 #if defined(__AVX2__)
 CDIFAST_HOST __m128i two_of_64(const char* array, int64_t scale, const int32_t* index) {
   __m128i low = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(array + index[0] * scale));

@@ -18,6 +18,15 @@ def _seeded(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> T
     return torch.rand(*shape, dtype=torch.float64, generator=generator).to(dtype)
 
 
+def layouts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The same numbers in memory that is transposed, strided, not aligned, and with the batch inside."""
+    sliced = tensor.new_empty(tensor.shape[0], *(2 * s for s in tensor.shape[1:]))
+    view = sliced[:, ::2, ::2]
+    view.copy_(tensor)
+    offset = tensor.new_empty(tensor.numel() + 1)[1:].reshape(tensor.shape).copy_(tensor)
+    return tensor.mT.contiguous().mT, view, offset, tensor.transpose(0, 1).contiguous().transpose(0, 1)
+
+
 @dataclass(frozen=True)
 class Case:
     """One way to call one operator."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract import CASES, Case
+from contract import CASES, Case, layouts
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
@@ -212,13 +212,7 @@ def test_empty_batch_forward_and_backward(case: Case) -> None:
 def test_any_memory_layout(case: Case) -> None:
     first, *rest = case.inputs()
     expected = case.operator(first, *rest)
-    transposed = first.mT.contiguous().mT
-    sliced = torch.empty(first.shape[0], *(2 * s for s in first.shape[1:]), dtype=first.dtype)
-    view = sliced[:, ::2, ::2]
-    view.copy_(first)
-    offset = torch.empty(first.numel() + 1, dtype=first.dtype)[1:].reshape(first.shape).copy_(first)
-    flipped_strides = first.transpose(0, 1).contiguous().transpose(0, 1)
-    for variant in (transposed, view, offset, flipped_strides):
+    for variant in layouts(first):
         assert torch.equal(variant, first)
         tensor = variant.detach().requires_grad_()
         out = case.operator(tensor, *rest)
