@@ -41,7 +41,7 @@ __device__ __forceinline__ bool whole_vectors(const C* data, int pitch) {
   return pitch % Vector<C>::kCount == 0 && reinterpret_cast<uintptr_t>(data) % sizeof(Vector<C>) == 0;
 }
 
-// `count` elements from `from` on, of which those below `valid` are there, in vectors if `whole`.
+// A vector's elements from `from` on, of which the first `valid` are there; in one copy if `whole`.
 template <typename C>
 __device__ __forceinline__ void copy_vector(C* to, const C* from, int valid, bool whole) {
   if (whole) {
