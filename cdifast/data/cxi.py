@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from .class_labels import check_class_names, check_labels, check_labels_shape
 from .errors import FrameError
-from .hdf5 import Hdf5Source, hdf5_faults, import_h5py, is_hdf5, named_dataset
+from .hdf5 import Hdf5Source, hdf5_faults, import_h5py, is_hdf5, named_dataset, open_hdf5
 from .masks import PixelMask, check_mask_shape, good_pixels
 
 DATA: Final = "/entry_1/data_1/data"
@@ -46,7 +46,7 @@ class CxiSource(Hdf5Source):
         if not is_hdf5(path) or (dataset is not None and not dataset.lstrip("/").startswith("entry_")):
             return None
         h5py = import_h5py()
-        with hdf5_faults(path, dataset), h5py.File(path, "r") as file:
+        with hdf5_faults(path, dataset), open_hdf5(path) as file:
             if dataset is not None:
                 if "cxi_version" not in file:
                     return None
@@ -61,7 +61,7 @@ class CxiSource(Hdf5Source):
     def read_mask(self) -> PixelMask | None:
         """Good pixels from the ``mask`` beside the frames or at the detector."""
         beside = self.dataset.rsplit("/", 1)[0] + "/mask"
-        with hdf5_faults(self.path), import_h5py().File(self.path, "r") as file:
+        with hdf5_faults(self.path), open_hdf5(self.path) as file:
             for name in dict.fromkeys((beside, MASK, f"{DETECTOR}/mask")):
                 if name in file:
                     stored = named_dataset(file, self.path, name)
@@ -73,7 +73,7 @@ class CxiSource(Hdf5Source):
 
     def read_labels(self) -> NDArray[np.uint8] | None:
         """``/entry_1/labels/data``, checked against the number of frames and the class names."""
-        with hdf5_faults(self.path, LABELS), import_h5py().File(self.path, "r") as file:
+        with hdf5_faults(self.path, LABELS), open_hdf5(self.path) as file:
             if LABELS not in file:
                 return None
             stored = named_dataset(file, self.path, LABELS)
@@ -86,7 +86,7 @@ class CxiSource(Hdf5Source):
 
     def read_energy(self) -> NDArray[np.float64] | None:
         """Photon energies in joules; one value for the file counts for every frame."""
-        with hdf5_faults(self.path, ENERGY), import_h5py().File(self.path, "r") as file:
+        with hdf5_faults(self.path, ENERGY), open_hdf5(self.path) as file:
             if ENERGY not in file:
                 return None
             stored = named_dataset(file, self.path, ENERGY)

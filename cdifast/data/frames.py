@@ -214,6 +214,17 @@ class Frames:
         return out
 
     @property
+    def chunks(self) -> NDArray[np.int64]:
+        """Number of the storage chunk of each frame, (N,): frames of one chunk are read and decoded together."""
+        numbers = []
+        before = 0
+        for number in range(len(self._sources)):
+            own = self._touch(number).chunk_numbers()
+            numbers.append(own + before)
+            before += int(own.max()) + 1
+        return np.concatenate(numbers)
+
+    @property
     def events(self) -> NDArray[np.void]:
         """Keys of each frame, (N,): ``file`` (index into ``paths``) and ``index`` in that file."""
         events = np.empty(len(self), dtype=[("file", np.int32), ("index", np.int64)])

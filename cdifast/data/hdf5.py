@@ -13,8 +13,11 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .chunk_reader import ChunkReader
+from .chunk_table import ChunkTable, Unsupported
 from .errors import FrameError, describe_all
 from .source import FrameSource
+from .virtual import Tile, resolve, whole_frames
 
 PROVENANCE: Final = "/cdifast"
 """Group with package version, command line, creation time, fingerprint (attributes) and the rows done."""
@@ -25,7 +28,14 @@ ROWS_DONE: Final = f"{PROVENANCE}/rows_done"
 ROWS_DECLARED: Final = "rows"
 """Attribute of `ROWS_DONE`: how many rows the finished file has."""
 
+# Memory for frames that are asked for in another type.
+_CONVERTED_AT_ONCE: Final = 1 << 26
+
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
+
+# In superblocks of version 2 on: who has the file open for writing.
+_CONSISTENCY_FLAGS: Final = 11
+_SWMR_WRITE: Final = 4
 
 
 def import_h5py() -> ModuleType:
@@ -57,6 +67,15 @@ def is_hdf5(path: Path) -> bool:
                 return True
             offset = max(512, 2 * offset)
     return False
+
+
+def open_hdf5(path: Path) -> Any:
+    """An HDF5 file to read from, also while another process writes it for readers (SWMR)."""
+    with path.open("rb") as file:
+        head = file.read(_CONSISTENCY_FLAGS + 1)
+    written = head.startswith(_SIGNATURE) and len(head) > _CONSISTENCY_FLAGS and head[8] >= 2
+    swmr = written and bool(head[_CONSISTENCY_FLAGS] & _SWMR_WRITE)
+    return import_h5py().File(path, "r", **({"swmr": True, "libver": "latest"} if swmr else {}))
 
 
 @contextlib.contextmanager
@@ -157,14 +176,14 @@ def check_written(dataset: Any, path: Path) -> None:
                 dataset=dataset.name,
             )
         return
-    for there, file_name, name in _virtual_sources(dataset, path):
+    for there, file_name, name in dict.fromkeys(_virtual_sources(dataset, path)):
         if there is None:
             raise FrameError(
                 f"is virtual and its source file '{file_name}' is missing (HDF5 would read fill values in its place)",
                 path=path,
                 dataset=dataset.name,
             )
-        with hdf5_faults(there, name), h5py.File(there, "r") as file:
+        with hdf5_faults(there, name), open_hdf5(there) as file:
             if not isinstance(file.get(name), h5py.Dataset):
                 raise FrameError(
                     f"is virtual and its source '{there}' has no data set '{name}' "
@@ -220,14 +239,17 @@ class Hdf5Source(FrameSource):
         self._stored_shape: tuple[int, ...] = dataset.shape
         self._dataset: Any = None
         self._process = 0
+        self._reader: ChunkReader | None = None
+        self._swmr = False
+        self.read_by: str = ""
+        """How frames are read, once the first were: ``"chunks"``, or ``"HDF5: "`` and why."""
 
     @classmethod
     def recognise(cls, path: Path, dataset: str | None) -> Self | None:
         """Any HDF5 file: the data set asked for, or the only one that can be frames."""
         if not is_hdf5(path):
             return None
-        h5py = import_h5py()
-        with hdf5_faults(path, dataset), h5py.File(path, "r") as file:
+        with hdf5_faults(path, dataset), open_hdf5(path) as file:
             if dataset is not None:
                 return cls(path, named_dataset(file, path, dataset), "the data set asked for")
             numeric = {
@@ -248,6 +270,91 @@ class Hdf5Source(FrameSource):
             listing = describe_all({name: numeric[name] for name in chosen})
             raise FrameError(f"several data sets can be the frames: name one with dataset=: {listing}", path=path)
 
+    def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Read frames without HDF5's library where that can be, else as any other source."""
+        reader = self._chunks()
+        if reader is None:
+            super().read(indices, out)
+        elif out.dtype == self.dtype and out.flags.c_contiguous:
+            self._read_chunks(reader, indices, out)
+        else:
+            step = max(1, _CONVERTED_AT_ONCE // (out[:1].size * self.dtype.itemsize or 1))
+            for start in range(0, len(indices), step):
+                part = out[start : start + step]
+                block = np.empty(part.shape, dtype=self.dtype)
+                self._read_chunks(reader, indices[start : start + step], block)
+                part[...] = block
+
+    def _read_chunks(self, reader: ChunkReader, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
+        # HDF5 is not asked again: its plug-ins for LZ4 and bitshuffle crash over some damaged bytes.
+        failures = reader.read(indices, out)
+        if failures:
+            first = failures[0]
+            raise FrameError(
+                f"cannot be read: {first.problem}{first.where and f' (in {first.where})'}; the file is damaged here: "
+                "copy it again, or leave this frame out",
+                path=self.path,
+                dataset=self.dataset,
+                index=int(indices[first.position]),
+            )
+
+    def chunk_numbers(self) -> NDArray[np.int64]:
+        """See `FrameSource.chunk_numbers`."""
+        reader = self._chunks()
+        return super().chunk_numbers() if reader is None else reader.frame_chunks
+
+    def _chunks(self) -> ChunkReader | None:
+        """What reads the frames without HDF5's library; None where it has to."""
+        if not self.read_by:
+            with hdf5_faults(self.path, self.dataset):
+                try:
+                    self._reader = self._make_reader(self._open())
+                    self.read_by = "chunks"
+                except Unsupported as reason:
+                    self.read_by = f"HDF5: {reason}"
+            if self._reader is not None and not self._swmr:
+                self._close_dataset()
+        return self._reader
+
+    def _make_reader(self, dataset: Any) -> ChunkReader:
+        """A reader for this data set.
+
+        Raises
+        ------
+        Unsupported
+            It has to be read by HDF5.
+        """
+        if not dataset.is_virtual:
+            table = ChunkTable.of(dataset)
+            self._swmr = table.swmr
+            reader = ChunkReader([table], self._tiles(table.shape), self.shape)
+            reader.open_dataset = lambda _: self._open()
+            return reader
+        places = {(file, name): there for there, file, name in _virtual_sources(dataset, self.path)}
+
+        def table_of(file_name: str, name: str) -> ChunkTable:
+            there = places[file_name, name]
+            if there is None:
+                raise FileNotFoundError(file_name)
+            with open_hdf5(there) as file:
+                table = ChunkTable.of(file[name])
+                if table.swmr:
+                    raise Unsupported("a source that is being written")
+                return table
+
+        resolved = resolve(dataset, table_of)
+        if not resolved.tables:
+            raise Unsupported("a virtual data set without sources")
+        return ChunkReader(resolved.tables, self._select(resolved.tiles), self.shape, dataset.fillvalue)
+
+    def _tiles(self, shape: tuple[int, ...]) -> list[Tile]:
+        """What of a data set ``(N, ..., H, W)`` makes a frame; layouts with more dimensions say it here."""
+        return whole_frames(shape)
+
+    def _select(self, tiles: list[Tile]) -> list[Tile]:
+        """As `_tiles`, of the tiles of a virtual data set."""
+        return tiles
+
     def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Read through h5py, which converts the byte order."""
         dataset = self._open()
@@ -262,7 +369,13 @@ class Hdf5Source(FrameSource):
             raise OSError(str(error)) from error
 
     def close(self) -> None:
-        """Close this process's handle; the next read opens it again."""
+        """Close this process's handles; the next read opens them again, as the file then is."""
+        self._close_dataset()
+        if self._reader is not None:
+            self._reader.close()
+        self._reader, self.read_by = None, ""
+
+    def _close_dataset(self) -> None:
         if self._dataset is not None:
             self._dataset.file.close()
             self._dataset = None
@@ -273,9 +386,8 @@ class Hdf5Source(FrameSource):
             self._dataset = None
             self._process = os.getpid()
         if self._dataset is None:
-            h5py = import_h5py()
             with hdf5_faults(self.path, self.dataset):
-                file = h5py.File(self.path, "r")
+                file = open_hdf5(self.path)
                 dataset = named_dataset(file, self.path, self.dataset)
                 if dataset.shape != self._stored_shape:
                     raise FrameError(
@@ -288,4 +400,4 @@ class Hdf5Source(FrameSource):
         return self._dataset
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_dataset": None, "_process": 0}
+        return {**self.__dict__, "_dataset": None, "_process": 0, "_reader": None, "read_by": ""}

@@ -93,6 +93,10 @@ class FrameSource(ABC):
         """The file's own photon energies in joules, (n,), or None."""
         return None
 
+    def chunk_numbers(self) -> NDArray[np.int64]:
+        """(n,) number of the storage chunk that each frame lies in: those of one chunk are decoded together."""
+        return np.arange(self.shape[0], dtype=np.int64)
+
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read frames in any order, duplicates allowed, into ``out`` (len(indices), H, W).
 
