@@ -167,9 +167,7 @@ def cheetah(folder: Path, dtype: str = "int16", *, own_masks: bool = True) -> Wr
     masks = (own & bad) == 0
     events = {"identifier": names, "machineTime": machine, "fiducial": fiducial}
     mask = majority(masks) if own_masks else (shared & bad) == 0
-    return Written(
-        path, "cheetah", frames, mask=mask, masks=masks if own_masks else None, energy=energy, events=events
-    )
+    return Written(path, "cheetah", frames, mask=mask, masks=masks if own_masks else None, energy=energy, events=events)
 
 
 def cheetah_old(folder: Path, dtype: str = "int16", count: int = 3) -> Written:
