@@ -72,7 +72,7 @@ class CheetahSource(CxiSource):
         if name is None:
             return None
         item = named_dataset(file, path, name)
-        shape = item.shape or ()
+        shape: tuple[int, ...] = item.shape or ()
         if len(shape) == 3 and "numEvents" in item.attrs:
             events = int(np.ravel(item.attrs["numEvents"])[0])
             if not 0 <= events <= shape[0]:

@@ -211,7 +211,7 @@ class CxiEntriesSource(FrameSource):
             self._file = None
             self._process = os.getpid()
         if self._file is None:
-            with hdf5_faults(self.path, self.dataset):
+            with hdf5_faults(self.path):
                 self._file = import_h5py().File(self.path, "r")
         return self._file
 

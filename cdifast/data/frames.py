@@ -287,6 +287,7 @@ class Frames:
         bad = np.zeros(self.shape[1:], dtype=np.int64)
         for row in sample.tolist():
             bad += ~self.read_mask(row)[0]
+        self.close()
         good = 2 * bad <= len(sample)
         count = good.size - int(np.count_nonzero(good))
         why = (

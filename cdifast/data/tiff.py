@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -77,7 +79,10 @@ class TiffSource(FrameSource):
                 out[...] = self._block(series, start, stop)
                 return
             for index in range(start, stop):
-                out[index - start] = series.pages[index].asarray(maxworkers=1).reshape(self.shape[1:])
+                page = series.pages[index]
+                if not all(page.databytecounts):
+                    raise OSError("a part of it was never written")
+                out[index - start] = page.asarray(maxworkers=1).reshape(self.shape[1:])
 
     def _block(self, series: Any, start: int, stop: int) -> NDArray[Any]:
         """Frames of a series whose pages after the first are not in the file's directory."""
@@ -128,9 +133,17 @@ def import_tifffile() -> ModuleType:
 
 @contextlib.contextmanager
 def _tiff_faults(path: Path, *, as_read: bool = False) -> Iterator[None]:
-    """Turn whatever tifffile and its codecs raise over a damaged file into one error that names it."""
+    """Turn whatever tifffile and its codecs raise over a damaged file into one error that names it.
+
+    So too what tifffile only writes into its log before it goes on with part of the file: a page that the file
+    should have, but lies beyond its end.
+    """
+    log, complaints = logging.getLogger("tifffile"), _Complaints()
+    log.addHandler(complaints)
     try:
         yield
+        if complaints.texts:
+            raise ValueError("; ".join(complaints.texts[:3]))
     except (FrameError, FileNotFoundError, ImportError):
         raise
     except Exception as error:  # parsers of damaged bytes raise anything: struct.error, TypeError, zlib.error, ...
@@ -138,3 +151,18 @@ def _tiff_faults(path: Path, *, as_read: bool = False) -> Iterator[None]:
         if as_read:
             raise OSError(problem) from error
         raise FrameError(f"not readable as TIFF: truncated or damaged ({problem})", path=path) from error
+    finally:
+        log.removeHandler(complaints)
+
+
+class _Complaints(logging.Handler):
+    """The errors that one thread logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if threading.get_ident() == self._thread:
+            self.texts.append(record.getMessage())

@@ -257,6 +257,7 @@ def modules(
         detector = file.create_group("entry_1/instrument_1/detector_1")
         fill = np.nan if np.dtype(dtype).kind == "f" else 0
         detector.create_virtual_dataset("data", layouts["data"], fillvalue=fill)
+        fill = detector["data"].fillvalue  # HDF5 may turn one NaN into another
         axes = "experiment_identifier:module_identifier:y:x"
         detector["data"].attrs["axes"] = axes if calibrated else axes.replace(":y", ":data_gain:y")
         if calibrated:
