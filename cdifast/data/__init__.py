@@ -5,9 +5,10 @@ Importing this package needs NumPy alone; h5py and hdf5plugin load when an HDF5 
 """
 
 from .cxi_writer import FRAME_TYPES, CxiWriter, write_cxi
-from .errors import FrameError
+from .errors import FrameError, MissingFileError
 from .finite import check_finite
-from .frames import LAYOUTS, Frames, open_frames
+from .frames import Frames, open_frames
+from .recognition import LAYOUTS
 from .row_file import RowDataset, RowFile, nxdata
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "CxiWriter",
     "FrameError",
     "Frames",
+    "MissingFileError",
     "RowDataset",
     "RowFile",
     "check_finite",

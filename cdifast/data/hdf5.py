@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from .chunk_reader import ChunkReader
 from .chunk_table import ChunkTable, Unsupported
-from .errors import FrameError, describe_all
+from .errors import FrameError, MissingFileError, describe_all
 from .source import FrameSource
-from .virtual import Tile, resolve, whole_frames
+from .virtual import resolve, whole_frames
 
 PROVENANCE: Final = "/cdifast"
 """Group with package version, command line, creation time, fingerprint (attributes) and the rows done."""
@@ -90,7 +90,7 @@ def hdf5_faults(path: Path, dataset: str | None = None) -> Iterator[None]:
             f"in use by another process that is writing it ({error})", path=path, dataset=dataset
         ) from error
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such file") from error
+        raise MissingFileError("no such file", path=path, dataset=dataset) from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise FrameError(
             f"not readable as HDF5: truncated or damaged ({type(error).__name__}: {error})",
@@ -193,6 +193,23 @@ def check_written(dataset: Any, path: Path) -> None:
                 )
 
 
+def check_plausible_count(source: FrameSource) -> None:
+    """Refuse more frames than the files can hold: what goes with them would fill the memory.
+
+    Raises
+    ------
+    FrameError
+        More than 256 frames for each byte of the files; no compression reaches that with real frames.
+    """
+    size = sum(file.stat().st_size for file in source.files)
+    if source.shape[0] > 256 * size:
+        raise FrameError(
+            f"found {source.shape[0]} frames in {size} bytes of files: the header is damaged",
+            path=source.path,
+            dataset=source.dataset,
+        )
+
+
 def source_files(dataset: Any, path: Path) -> tuple[Path, ...]:
     """All files that hold a data set of the file ``path``, reached by an external link or virtual mappings."""
     files = [path, Path(os.fsdecode(dataset.file.filename)).absolute()]
@@ -221,21 +238,39 @@ class Hdf5Source(FrameSource):
     ----------
     path : Path
         The file.
+    name : str
+        The data set's path in the file. (`h5py.Dataset.name` is the one in another file beyond an external link.)
     dataset : h5py.Dataset
         The open data set; only its description is kept.
     why : str
         As in `FrameSource`.
+    shape : tuple of int, optional
+        ``(H, W)`` or ``(N, H, W)`` where it is not the data set's own: fewer frames than there are rows, or rows that
+        are modules, one below the other.
+    inner : tuple of int or slice
+        What is taken of each row: an index for each of the axes after the first, as far as they are named.
     """
 
     layout: ClassVar[str] = "hdf5"
 
-    def __init__(self, path: Path, dataset: Any, why: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        dataset: Any,
+        why: str,
+        *,
+        shape: tuple[int, ...] | None = None,
+        inner: tuple[int | slice, ...] = (),
+    ) -> None:
         if dataset.shape is None:
-            raise FrameError("holds nothing (a null data space)", path=path, dataset=dataset.name)
-        super().__init__(path, dataset.name, dataset.shape, dataset.dtype, why)
+            raise FrameError("holds nothing (a null data space)", path=path, dataset=name)
+        super().__init__(path, name, dataset.shape if shape is None else shape, dataset.dtype, why)
         check_filters(dataset, path)
         check_written(dataset, path)
         self.files = source_files(dataset, path)
+        check_plausible_count(self)
+        self.inner = inner
         self._stored_shape: tuple[int, ...] = dataset.shape
         self._dataset: Any = None
         self._process = 0
@@ -245,34 +280,33 @@ class Hdf5Source(FrameSource):
         """How frames are read, once the first were: ``"chunks"``, or ``"HDF5: "`` and why."""
 
     @classmethod
-    def recognise(cls, path: Path, dataset: str | None) -> Self | None:
+    def recognise(cls, path: Path, dataset: str | None, file: Any) -> Self | None:
         """Any HDF5 file: the data set asked for, or the only one that can be frames."""
-        if not is_hdf5(path):
+        if file is None:
             return None
-        with hdf5_faults(path, dataset), open_hdf5(path) as file:
-            if dataset is not None:
-                return cls(path, named_dataset(file, path, dataset), "the data set asked for")
-            numeric = {
-                name: (shape, dtype)
-                for name, (shape, dtype) in list_datasets(file).items()
-                if dtype.kind in "uif" and len(shape) in (2, 3)
-            }
-            stacks = [name for name, (shape, _) in numeric.items() if len(shape) == 3]
-            chosen = stacks or list(numeric)
-            if len(chosen) == 1:
-                why = "the only three-dimensional data set" if stacks else "the only data set that can be one frame"
-                return cls(path, file[chosen[0]], why)
-            if not chosen:
-                raise FrameError(
-                    "holds no numeric data set of two or three dimensions; expected frames (N, H, W)",
-                    path=path,
-                )
-            listing = describe_all({name: numeric[name] for name in chosen})
-            raise FrameError(f"several data sets can be the frames: name one with dataset=: {listing}", path=path)
+        if dataset is not None:
+            return cls(path, dataset, named_dataset(file, path, dataset), "the data set asked for")
+        numeric = {
+            name: (shape, dtype)
+            for name, (shape, dtype) in list_datasets(file).items()
+            if dtype.kind in "uif" and len(shape) in (2, 3)
+        }
+        stacks = [name for name, (shape, _) in numeric.items() if len(shape) == 3]
+        chosen = stacks or list(numeric)
+        if len(chosen) == 1:
+            why = "the only three-dimensional data set" if stacks else "the only data set that can be one frame"
+            return cls(path, chosen[0], file[chosen[0]], why)
+        if not chosen:
+            raise FrameError(
+                "holds no numeric data set of two or three dimensions; expected frames (N, H, W)",
+                path=path,
+            )
+        listing = describe_all({name: numeric[name] for name in chosen})
+        raise FrameError(f"several data sets can be the frames: name one with dataset=: {listing}", path=path)
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read frames without HDF5's library where that can be, else as any other source."""
-        reader = self._chunks()
+        reader = self._reader_for(indices)
         if reader is None:
             super().read(indices, out)
         elif out.dtype == self.dtype and out.flags.c_contiguous:
@@ -284,6 +318,18 @@ class Hdf5Source(FrameSource):
                 block = np.empty(part.shape, dtype=self.dtype)
                 self._read_chunks(reader, indices[start : start + step], block)
                 part[...] = block
+
+    def _reader_for(self, indices: NDArray[np.int64]) -> ChunkReader | None:
+        """`_chunks`, whose errors name the first frame that is asked for."""
+        index = int(indices.min()) if len(indices) else None
+        try:
+            return self._chunks()
+        except FileNotFoundError as error:
+            raise MissingFileError("no such file", path=self.path, dataset=self.dataset, index=index) from error
+        except FrameError as error:
+            if error.index is not None or index is None:
+                raise
+            raise error.located(self.path, self.dataset, index) from error
 
     def _read_chunks(self, reader: ChunkReader, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         # HDF5 is not asked again: its plug-ins for LZ4 and bitshuffle crash over some damaged bytes.
@@ -327,7 +373,7 @@ class Hdf5Source(FrameSource):
         if not dataset.is_virtual:
             table = ChunkTable.of(dataset)
             self._swmr = table.swmr
-            reader = ChunkReader([table], self._tiles(table.shape), self.shape)
+            reader = ChunkReader([table], whole_frames(table.shape, self.inner), self.shape)
             reader.open_dataset = lambda _: self._open()
             return reader
         places = {(file, name): there for there, file, name in _virtual_sources(dataset, self.path)}
@@ -342,29 +388,22 @@ class Hdf5Source(FrameSource):
                     raise Unsupported("a source that is being written")
                 return table
 
-        resolved = resolve(dataset, table_of)
-        if not resolved.tables:
+        resolved = resolve(dataset, table_of, self.inner)
+        if not resolved.tables or not resolved.tiles:
             raise Unsupported("a virtual data set without sources")
-        return ChunkReader(resolved.tables, self._select(resolved.tiles), self.shape, dataset.fillvalue)
-
-    def _tiles(self, shape: tuple[int, ...]) -> list[Tile]:
-        """What of a data set ``(N, ..., H, W)`` makes a frame; layouts with more dimensions say it here."""
-        return whole_frames(shape)
-
-    def _select(self, tiles: list[Tile]) -> list[Tile]:
-        """As `_tiles`, of the tiles of a virtual data set."""
-        return tiles
+        return ChunkReader(resolved.tables, resolved.tiles, self.shape, dataset.fillvalue)
 
     def read_run(self, start: int, stop: int, out: NDArray[Any]) -> None:
         """Read through h5py, which converts the byte order."""
         dataset = self._open()
-        selection = () if self.single else np.s_[start:stop]
+        selection = () if self.single else (slice(start, stop), *self.inner)
         target = out[0] if self.single else out
+        rows = (len(target), *self._row_shape()) if not self.single else target.shape
         try:
             if target.dtype == self.dtype and target.flags.c_contiguous:
-                dataset.read_direct(target, selection)
+                dataset.read_direct(target.reshape(rows), selection)
             else:
-                target[...] = dataset[selection]
+                target[...] = dataset[selection].reshape(target.shape)
         except (RuntimeError, ValueError) as error:
             raise OSError(str(error)) from error
 
@@ -379,6 +418,14 @@ class Hdf5Source(FrameSource):
         if self._dataset is not None:
             self._dataset.file.close()
             self._dataset = None
+
+    def _row_shape(self) -> tuple[int, ...]:
+        """Of what `inner` takes of one row of the data set."""
+        axes = self._stored_shape[1:]
+        inner = (*self.inner, *(slice(None),) * (len(axes) - len(self.inner)))
+        return tuple(
+            len(range(*index.indices(n))) for n, index in zip(axes, inner, strict=True) if isinstance(index, slice)
+        )
 
     def _open(self) -> Any:
         if self._process != os.getpid():

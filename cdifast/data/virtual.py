@@ -62,7 +62,7 @@ class Resolved:
     tiles: list[Tile] = field(default_factory=list)
 
 
-def resolve(dataset: Any, table_of: Callable[[str, str], ChunkTable]) -> Resolved:
+def resolve(dataset: Any, table_of: Callable[[str, str], ChunkTable], inner: tuple[int | slice, ...] = ()) -> Resolved:
     """Resolve a virtual data set ``(N, ..., H, W)``, whose dimensions but the first make one tall frame.
 
     Parameters
@@ -71,6 +71,8 @@ def resolve(dataset: Any, table_of: Callable[[str, str], ChunkTable]) -> Resolve
         The open virtual data set.
     table_of : callable
         From a mapping's file name and data set name to the source's chunks.
+    inner : tuple of int or slice
+        What is taken of the dimensions between the first and the last two, as far as they are named.
 
     Returns
     -------
@@ -82,7 +84,8 @@ def resolve(dataset: Any, table_of: Callable[[str, str], ChunkTable]) -> Resolve
     Unsupported
         A mapping of another kind, an unlimited one, or a source that cannot be read without HDF5.
     """
-    count, *middle, height, _ = dataset.shape
+    count, *between, height, _ = dataset.shape
+    numbers_below = modules(tuple(between), inner)
     resolved = Resolved()
     numbers: dict[tuple[str, str], int] = {}
     tiles: dict[tuple[Any, ...], Tile] = {}
@@ -98,11 +101,13 @@ def resolve(dataset: Any, table_of: Callable[[str, str], ChunkTable]) -> Resolve
         there = _rectangle(mapping.src_space, table.shape)
         if len(here.rows) != len(there.rows) or (here.height, here.width) != (there.height, there.width):
             raise Unsupported("a mapping between different shapes")
-        modules, indices = list(itertools.product(*here.between)), list(itertools.product(*there.between))
-        if len(modules) != len(indices):
+        ours, theirs = list(itertools.product(*here.between)), list(itertools.product(*there.between))
+        if len(ours) != len(theirs):
             raise Unsupported("a mapping between different shapes")
-        for module, index in zip(modules, indices, strict=True):
-            below = int(np.ravel_multi_index(module, middle)) * height if middle else 0
+        for module, index in zip(ours, theirs, strict=True):
+            if module not in numbers_below:
+                continue
+            below = numbers_below[module] * height
             key = (below + here.y, here.x, there.y, there.x, there.height, there.width, index)
             tile = tiles.setdefault(
                 key,
@@ -164,19 +169,35 @@ def _rectangle(space: Any, shape: tuple[int, ...]) -> _Rectangle:
     return _Rectangle(rows, between, y, x, last_y - y + 1, last_x - x + 1)
 
 
-def whole_frames(shape: tuple[int, ...], fixed: tuple[int, ...] | None = None) -> list[Tile]:
-    """Tiles of a data set that is not virtual: one for each index of its dimensions between.
+def whole_frames(shape: tuple[int, ...], inner: tuple[int | slice, ...] = ()) -> list[Tile]:
+    """Tiles of a data set ``(N, ..., H, W)`` that is not virtual.
 
     Parameters
     ----------
     shape : tuple of int
-        ``(N, ..., H, W)``.
-    fixed : tuple of int, optional
-        The one index to take. None: all of them, below each other.
+    inner : tuple of int or slice
+        As in `resolve`.
     """
-    *middle, height, width = shape[1:]
-    indices = list(np.ndindex(*middle)) if fixed is None else [fixed]
+    *between, height, width = shape[1:]
     return [
-        Tile(number * height, 0, Extent(0, height), Extent(0, width), tuple(index))
-        for number, index in enumerate(indices)
+        Tile(number * height, 0, Extent(0, height), Extent(0, width), index)
+        for index, number in modules(tuple(between), inner).items()
     ]
+
+
+def modules(between: tuple[int, ...], inner: tuple[int | slice, ...]) -> dict[tuple[int, ...], int]:
+    """Which indices of the dimensions between are taken, and which place below each other they have in a frame.
+
+    Raises
+    ------
+    Unsupported
+        Something is taken of a frame's own two dimensions.
+    """
+    if len(inner) > len(between):
+        raise Unsupported("a part of each frame")
+    whole = (slice(None),) * (len(between) - len(inner))
+    axes = [
+        range(*taken.indices(length)) if isinstance(taken, slice) else (taken,)
+        for taken, length in zip((*inner, *whole), between, strict=True)
+    ]
+    return {index: number for number, index in enumerate(itertools.product(*axes))}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cdifast.data import FrameError, Frames, RowDataset, RowFile, check_finite
+from cdifast.data import CxiWriter, FrameError, Frames, RowDataset, RowFile, check_finite
 from cdifast.data.row_file import final_path, partial_path
 from cdifast.ops.dtypes import IMAGE_DTYPES
 
@@ -103,7 +103,7 @@ def run_over_frames(
         overwrite=overwrite,
     ) as file:
         buffer = np.empty((min(batch, count), height, width), dtype=frames.dtype)
-        with _discarded_on_wrong_input(file), progress_bar(description, count, show=progress) as report:
+        with discarded_on_wrong_input(file), progress_bar(description, count, show=progress) as report:
             report(file.done)
             while file.done < count:
                 start = file.done
@@ -138,7 +138,7 @@ def refuse_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.Path
 
 
 @contextlib.contextmanager
-def _discarded_on_wrong_input(file: RowFile) -> Iterator[None]:
+def discarded_on_wrong_input(file: RowFile | CxiWriter) -> Iterator[None]:
     """Delete the partial file when an error says that it can never be continued, or that there is nothing in it."""
     try:
         yield
