@@ -330,23 +330,18 @@ class Frames:
     def fingerprint(self) -> dict[str, str | int]:
         """What makes these frames these frames, without reading them: for resuming a job.
 
-        Covers every file's path, size, time of change and data set, the stack's shape and type, and the mask.
+        Covers path, size and time of change of every file, also of those that virtual data sets and external links
+        lead to, the data set, the stack's shape and type, and the mask.
         The values are plain, so that a difference can be told in words.
         """
         digest = hashlib.sha256()
         size = changed = 0
         for source in self._sources:
-            stat = source.path.stat()
-            size, changed = size + stat.st_size, max(changed, stat.st_mtime_ns)
-            line = (
-                str(source.path),
-                stat.st_size,
-                stat.st_mtime_ns,
-                source.dataset,
-                source.shape,
-                str(source.dtype),
-            )
-            digest.update(repr(line).encode())
+            for path in source.files:
+                stat = path.stat()
+                size, changed = size + stat.st_size, max(changed, stat.st_mtime_ns)
+                digest.update(repr((str(path), stat.st_size, stat.st_mtime_ns)).encode())
+            digest.update(repr((source.dataset, source.shape, str(source.dtype))).encode())
         return {
             "first_file": str(self.paths[0]),
             "files": len(self.paths),
