@@ -43,7 +43,15 @@ class ModulesSource(CxiSource):
     @classmethod
     def recognise(cls, path: Path, dataset: str | None, file: Any) -> Self | None:
         """A CXI data set of four or five axes, of which the second is named or numbered as modules."""
-        if file is None or "cxi_version" not in file:
+        if file is None:
+            return None
+        if "cxi_version" not in file:
+            if dataset is None and "INSTRUMENT" in file and "INDEX" in file:
+                raise FrameError(
+                    "is a file of a European XFEL run, which has one module of the detector or none; expected a "
+                    "virtual CXI of all modules: EXtra-data makes it (extra-data-make-virtual-cxi)",
+                    path=path,
+                )
             return None
         h5py = import_h5py()
         names = (DATA, f"{DETECTOR}/data") if dataset is None else (dataset,)
