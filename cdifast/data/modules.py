@@ -81,7 +81,8 @@ class ModulesSource(CxiSource):
         super().__init__(path, name, dataset, why, file, **stored)
         self._virtual = bool(dataset.is_virtual)
         self._present: NDArray[np.bool_] | None = None
-        self.own_masks = self.own_masks or self._virtual or self.dtype.kind == "f"
+        self.gaps = self._virtual or self.dtype.kind == "f"
+        self.own_masks = self.own_masks or self.gaps
 
     def mark_bad(
         self, indices: NDArray[np.int64], good: NDArray[np.bool_], *, own: bool, images: NDArray[Any] | None = None

@@ -79,6 +79,9 @@ def test_what_the_user_gives_takes_the_place_of_the_files_own(tmp_path: Path) ->
     mask, labels = np.eye(12, 10, dtype=bool), 1 - written.labels
     source = open_frames(written.paths, mask=mask, labels=labels)
     same(open_frames(convert_frames(source, tmp_path / "out.cxi")), source)
+    stack = open_frames(cheetah(tmp_path).paths, mask=mask)
+    assert not stack.masks_differ  # the file's own do not count then
+    same(open_frames(convert_frames(stack, tmp_path / "cheetah-out.cxi")), stack)
     (tmp_path / "m").mkdir()
     virtual = modules(tmp_path / "m")
     given = np.random.default_rng(0).random(virtual.frames.shape[1:]) > 0.2
