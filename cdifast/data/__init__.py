@@ -4,7 +4,7 @@ Importing this package needs NumPy alone; h5py and hdf5plugin load when an HDF5 
 (``pip install 'cdifast[data]'``).
 """
 
-from .cxi_writer import FRAME_TYPES, CxiWriter, write_cxi
+from .cxi_writer import FRAME_TYPES, STORED_TYPES, CxiWriter, write_cxi
 from .errors import FrameError, MissingFileError
 from .finite import check_finite
 from .frames import Frames, open_frames
@@ -14,6 +14,7 @@ from .row_file import RowDataset, RowFile, nxdata
 __all__ = [
     "FRAME_TYPES",
     "LAYOUTS",
+    "STORED_TYPES",
     "CxiWriter",
     "FrameError",
     "Frames",

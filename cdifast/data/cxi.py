@@ -44,6 +44,7 @@ EVENTS: Final = "/entry_1/events"
 EVENT_PATHS: Final = "paths"
 """In `EVENTS`: the files that ``file`` counts. The group's ``file`` and ``index`` are where converted frames were."""
 
+_PLACES: Final = (DATA, f"{DETECTOR}/data")
 _ORIGIN: Final = {"file": "origin_file", "index": "origin_index"}
 
 
@@ -75,7 +76,7 @@ class CxiSource(Hdf5Source):
         if file is None or (dataset is not None and not dataset.lstrip("/").startswith("entry_")):
             return None
         if dataset is not None:
-            if "cxi_version" not in file:
+            if "cxi_version" not in file and "/" + dataset.lstrip("/") not in _PLACES:
                 return None
             why = "the data set asked for, in a CXI entry"
             return cls(path, dataset, named_dataset(file, path, dataset), why, file)
@@ -85,7 +86,7 @@ class CxiSource(Hdf5Source):
     def mask_places(self, file: Any) -> tuple[str, ...]:
         """Where masks may be: a stack of them, one for all, or both."""
         places = (self.dataset.rsplit("/", 1)[0] + "/mask",)
-        usual = self.dataset.lstrip("/") in (DATA.lstrip("/"), f"{DETECTOR}/data".lstrip("/"))
+        usual = "/" + self.dataset.lstrip("/") in _PLACES
         return tuple(dict.fromkeys((*places, MASK, f"{DETECTOR}/mask"))) if usual else places
 
     def _find_masks(self, file: Any) -> None:
@@ -189,7 +190,7 @@ def only_place(file: Any, path: Path) -> str | None:
         Other entries or other detectors hold frames too: lists them.
     """
     h5py = import_h5py()
-    for name in (DATA, f"{DETECTOR}/data"):
+    for name in _PLACES:
         item = file.get(name)
         if not isinstance(item, h5py.Dataset):
             continue

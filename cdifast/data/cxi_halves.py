@@ -76,6 +76,8 @@ class CxiHalvesSource(FrameSource):
             if isinstance(other, h5py.Dataset) and len(other.shape or ()) > len(items[0].shape):
                 return None  # a stack of several detectors
             why = "the two halves of the detector, one below the other"
+            if isinstance(other, h5py.Dataset):
+                why += f" (not the other one's at {DATA}, which dataset= names)"
         upper, lower = (Hdf5Source(path, name, item, why) for name, item in zip(names, items, strict=True))
         return cls(path, (upper, lower), why, file)
 

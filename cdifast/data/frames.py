@@ -112,7 +112,7 @@ class Frames:
         True = good pixel. Where frames have their own good pixels (``masks_differ``): those that are good in at
         least half of 16 frames, evenly spread over the stack; `read_mask` gives each frame's own.
     masks_differ : bool
-        Whether good pixels differ from frame to frame.
+        Whether good pixels may differ from frame to frame. With ``mask`` given: only where modules may be missing.
     labels : ndarray of uint8, (N, 11), or None
         None too where only some of the files have labels (`why` says so).
     class_names : tuple of str
@@ -166,7 +166,7 @@ class Frames:
             pixels, self.masks_differ = joined_mask(self._sources)
         else:
             pixels = given_mask(mask, self.shape[1:])
-            self.masks_differ = any(source.own_masks for source in self._sources)
+            self.masks_differ = any(source.gaps for source in self._sources)
         self.mask = None if pixels is None else pixels.good
         self.warnings = () if pixels is None or not pixels.warning else (pixels.warning,)
         notes.insert(-1, "" if pixels is None else pixels.why)
@@ -341,23 +341,18 @@ class Frames:
     def fingerprint(self) -> dict[str, str | int]:
         """What makes these frames these frames, without reading them: for resuming a job.
 
-        Covers every file's path, size, time of change and data set, the stack's shape and type, and the mask.
+        Covers path, size and time of change of every file, also of those that virtual data sets and external links
+        lead to, the data set, the stack's shape and type, and the mask.
         The values are plain, so that a difference can be told in words.
         """
         digest = hashlib.sha256()
         size = changed = 0
         for source in self._sources:
-            stat = source.path.stat()
-            size, changed = size + stat.st_size, max(changed, stat.st_mtime_ns)
-            line = (
-                str(source.path),
-                stat.st_size,
-                stat.st_mtime_ns,
-                source.dataset,
-                source.shape,
-                str(source.dtype),
-            )
-            digest.update(repr(line).encode())
+            for path in source.files:
+                stat = path.stat()
+                size, changed = size + stat.st_size, max(changed, stat.st_mtime_ns)
+                digest.update(repr((str(path), stat.st_size, stat.st_mtime_ns)).encode())
+            digest.update(repr((source.dataset, source.shape, str(source.dtype))).encode())
         return {
             "first_file": str(self.paths[0]),
             "files": len(self.paths),

@@ -43,7 +43,15 @@ class ModulesSource(CxiSource):
     @classmethod
     def recognise(cls, path: Path, dataset: str | None, file: Any) -> Self | None:
         """A CXI data set of four or five axes, of which the second is named or numbered as modules."""
-        if file is None or "cxi_version" not in file:
+        if file is None:
+            return None
+        if "cxi_version" not in file:
+            if dataset is None and "INSTRUMENT" in file and "INDEX" in file:
+                raise FrameError(
+                    "is a file of a European XFEL run, which has one module of the detector or none; expected a "
+                    "virtual CXI of all modules: EXtra-data makes it (extra-data-make-virtual-cxi)",
+                    path=path,
+                )
             return None
         h5py = import_h5py()
         names = (DATA, f"{DETECTOR}/data") if dataset is None else (dataset,)
@@ -73,7 +81,8 @@ class ModulesSource(CxiSource):
         super().__init__(path, name, dataset, why, file, **stored)
         self._virtual = bool(dataset.is_virtual)
         self._present: NDArray[np.bool_] | None = None
-        self.own_masks = self.own_masks or self._virtual or self.dtype.kind == "f"
+        self.gaps = self._virtual or self.dtype.kind == "f"
+        self.own_masks = self.own_masks or self.gaps
 
     def mark_bad(
         self, indices: NDArray[np.int64], good: NDArray[np.bool_], *, own: bool, images: NDArray[Any] | None = None

@@ -85,11 +85,13 @@ def _files_in(folder: Path) -> tuple[list[Path], int]:
     found: dict[str, list[Path]] = {}
     others = 0
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file())
+        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
     for name in names:
         kind = kinds.get(os.path.splitext(name)[1].lower())
         if kind is None:
             others += 1
+        elif not os.path.isfile(folder / name):  # frames that are missing must not be missed silently
+            raise FileNotFoundError(f"{folder / name}: is a link to no file, or no file of data")
         else:
             found.setdefault(kind, []).append(folder / name)
     if not found:

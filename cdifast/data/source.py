@@ -49,6 +49,8 @@ class FrameSource(ABC):
         All files that hold the frames: ``path``, and those that external links or virtual data sets lead to.
     own_masks : bool
         Whether the good pixels may differ from frame to frame: `mark_bad` then does something.
+    gaps : bool
+        Whether parts of some frames may hold no data, which no mask of the user's changes.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class FrameSource(ABC):
         self.shape: tuple[int, int, int] = (1, *shape) if self.single else tuple(shape)  # type: ignore[assignment]
         self.why = why
         self.own_masks = False
+        self.gaps = False
 
     @classmethod
     @abstractmethod

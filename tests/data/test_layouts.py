@@ -173,6 +173,7 @@ def test_folders_patterns_and_lists_are_one_stack(tmp_path: Path) -> None:
         with open_frames(paths) as frames:
             np.testing.assert_array_equal(frames[:], written.frames)
             assert ("1 other files of the folder left out" in frames.why) == ("run" in str(paths)[-7:])
+    assert "not the other one's at /entry_1/data_1/data" in frames.why
     backwards = open_frames(written.paths[::-1])
     np.testing.assert_array_equal(backwards[:], written.frames[::-1])
     np.testing.assert_array_equal(backwards.events["identifier"], written.events["identifier"][::-1])
@@ -191,6 +192,10 @@ def test_folders_that_leave_a_choice(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match=r"b\.h5: is hdf5, but a\.cxi is cxi; expected one layout"):
         open_frames(tmp_path)
     assert len(open_frames([tmp_path / "a.cxi", tmp_path / "b.h5"])) == 14
+    (tmp_path / "c.h5").symlink_to(tmp_path / "elsewhere.h5")
+    with pytest.raises(FileNotFoundError, match=r"c\.h5: is a link to no file"):
+        open_frames(tmp_path)
+    (tmp_path / "c.h5").unlink()
     (tmp_path / "folder.cxi").mkdir()
     with pytest.raises(FrameError, match=r"folder\.cxi: is a directory; the pattern"):
         open_frames(str(tmp_path / "*.cxi"))
@@ -231,6 +236,16 @@ def test_mask_and_energy_come_from_the_entry_of_the_dataset(tmp_path: Path) -> N
     np.testing.assert_array_equal(opened[:], frames + np.uint16(2))
     assert not opened.mask.any()
     assert opened.energy[0] == 2e-18
+
+
+def test_the_usual_place_by_name_is_cxi_without_a_version_too(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.cxi", "w") as file:
+        file[DATA] = random_frames()
+        file["entry_1/data_1/mask"] = np.eye(12, 10, dtype="u4")
+    for dataset in (None, DATA, DATA.lstrip("/")):
+        opened = open_frames(tmp_path / "a.cxi", dataset=dataset)
+        assert opened.layout == "cxi"
+        np.testing.assert_array_equal(opened.mask, ~np.eye(12, 10, dtype=bool))
 
 
 def test_external_links_to_data_sets_of_other_names(tmp_path: Path) -> None:
@@ -431,6 +446,17 @@ def test_modules_that_cannot_be_frames(tmp_path: Path) -> None:
     with pytest.raises(FrameError, match=r"cellId': found \(2, 4\).*2 frames and 3 modules"):
         _ = open_frames(written((2, 3, 4, 5), trainId=np.arange(2), cellId=np.zeros((2, 4), int))).events
     np.testing.assert_array_equal(open_frames(written((2, 3, 1, 4, 5), trainId=np.arange(2))).shape, (2, 12, 5))
+
+
+def test_run_files_of_single_modules_are_told_from_a_virtual_cxi(tmp_path: Path) -> None:
+    modules(tmp_path)
+    path = tmp_path / "CORR-R0001-AGIPD01-S00000.h5"
+    with h5py.File(path, "r+") as file:
+        file["INDEX/trainId"] = np.arange(3)
+    with pytest.raises(FrameError, match="extra-data-make-virtual-cxi"):
+        open_frames(path)
+    image = "INSTRUMENT/SPB_DET_AGIPD1M-1/DET/1CH0:xtdf/image/data"
+    assert open_frames(path, dataset=image).shape == (6, 5, 4)
 
 
 def test_missing_source_of_a_virtual_cxi_is_named(tmp_path: Path) -> None:

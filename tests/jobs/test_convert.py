@@ -17,7 +17,7 @@ from layouts import WRITERS, cheetah, cxidb_94, modules, random_frames
 from cdifast.cli import app
 from cdifast.data import CxiWriter, FrameError, Frames, open_frames
 from cdifast.data.cxi import DATA, DETECTOR, EVENTS
-from cdifast.jobs import convert_frames
+from cdifast.jobs import MapSettings, convert_frames, write_maps
 
 BITSHUFFLE = "32008"
 
@@ -79,6 +79,9 @@ def test_what_the_user_gives_takes_the_place_of_the_files_own(tmp_path: Path) ->
     mask, labels = np.eye(12, 10, dtype=bool), 1 - written.labels
     source = open_frames(written.paths, mask=mask, labels=labels)
     same(open_frames(convert_frames(source, tmp_path / "out.cxi")), source)
+    stack = open_frames(cheetah(tmp_path).paths, mask=mask)
+    assert not stack.masks_differ  # the file's own do not count then
+    same(open_frames(convert_frames(stack, tmp_path / "cheetah-out.cxi")), stack)
     (tmp_path / "m").mkdir()
     virtual = modules(tmp_path / "m")
     given = np.random.default_rng(0).random(virtual.frames.shape[1:]) > 0.2
@@ -202,3 +205,21 @@ def test_convert_and_info_on_the_command_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["convert", str(tmp_path / "no.cxi"), "-o", str(tmp_path / "x.cxi")])
     assert result.exit_code == 1
     assert "no.cxi: no such file" in result.output
+
+
+def test_sidecars_have_the_keys_of_the_layout(tmp_path: Path) -> None:
+    source = open_frames(cxidb_94(tmp_path).paths)
+    settings = MapSettings(n_radial=6, n_angular=24, order=2)
+    with h5py.File(write_maps(source, tmp_path / "maps.h5", settings)) as file:
+        for name in ("file", "index", "entry", "bunchId"):
+            np.testing.assert_array_equal(file[f"{EVENTS}/{name}"][:], source.events[name])
+
+
+def test_a_changed_source_of_a_virtual_data_set_changes_the_fingerprint(tmp_path: Path) -> None:
+    written = modules(tmp_path)
+    before = open_frames(written.paths).fingerprint()
+    assert open_frames(written.paths).fingerprint() == before
+    with h5py.File(tmp_path / "CORR-R0001-AGIPD02-S00000.h5", "r+") as file:
+        file["note"] = 1
+    after = open_frames(written.paths).fingerprint()
+    assert {key for key in before if before[key] != after[key]} >= {"bytes", "changed_ns", "files_digest"}
