@@ -72,8 +72,8 @@ def write_predictions(
     preparation = InputPreparation.from_dict(card.input)
     digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
 
-    def compute(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        inputs = prepare_batch(images, frames.mask, preparation, device=device)
+    def compute(images: NDArray[Any], good: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+        inputs = prepare_batch(images, good, preparation, device=device)
         probabilities = predict_probabilities(model, inputs)
         labels = labels_from_probabilities(probabilities, card.thresholds)
         return {
