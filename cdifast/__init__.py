@@ -15,7 +15,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MINIMUM_TORCH = (2, 10)
-_LAZY_MODULES = frozenset({"data", "evaluate", "jobs", "nn", "quickstart", "reference", "report", "simulate", "train"})
+_LAZY_MODULES = frozenset(
+    {"calibrate", "data", "evaluate", "jobs", "nn", "quickstart", "reference", "report", "simulate", "train"}
+)
 
 
 def _load_extension() -> None:
