@@ -15,6 +15,8 @@ from .correct import CorrectionTerms, calibrate
 from .darks import BadPixelRules, DarkResult, dark_calibration
 from .friedel import friedel_center
 from .groups import pixel_groups
+from .hits import NullDistribution, lit_level, lit_pixels, null_distribution, typical_level
+from .poisson import PoissonScore
 from .rings import ring_center
 from .statistics import PixelMoments, PixelStatistics
 
@@ -26,14 +28,20 @@ __all__ = [
     "CommonMode",
     "CorrectionTerms",
     "DarkResult",
+    "NullDistribution",
     "PixelMoments",
     "PixelStatistics",
+    "PoissonScore",
     "calibrate",
     "combine_centers",
     "dark_calibration",
     "friedel_center",
+    "lit_level",
+    "lit_pixels",
     "load_calibration",
+    "null_distribution",
     "pixel_groups",
     "ring_center",
     "save_calibration",
+    "typical_level",
 ]

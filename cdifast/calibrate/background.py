@@ -89,9 +89,14 @@ def background_scale(values: Tensor, good: Tensor, image: Tensor, fit: Tensor, s
         spread = GAUSSIAN_MAD * row_median(*sorted_rows((some - rough * background[chosen]).abs(), picked))
         usable = usable & ((flat - rough * background).abs() <= _CLIP * spread[:, None])
     # Values that are not good may be infinite or NaN, and 0 times them is NaN.
-    numerator = torch.where(usable, flat, 0) @ background
-    denominator = usable.to(values.dtype) @ background.square()
+    numerator = _dots(torch.where(usable, flat, 0), background)
+    denominator = _dots(usable.to(values.dtype), background.square())
     return torch.where(denominator > 0, numerator / denominator, torch.nan)
+
+
+def _dots(rows: Tensor, vector: Tensor) -> Tensor:
+    """Product of each row with the vector; a product of all at once would round differently for another batch."""
+    return torch.stack([torch.dot(row, vector) for row in rows])
 
 
 def _least_deviations(values: Tensor, usable: Tensor, background: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -147,6 +148,20 @@ class Calibration:
         fit = self.background.fit
         return torch.where(self.good, self.background.image, 0), self.good if fit is None else self.good & fit
 
+    def fingerprint(self) -> dict[str, str]:
+        """A short digest of each part, for telling two calibrations apart in words."""
+        mode, background = self.common_mode, self.background
+        parts: dict[str, list[Any]] = {
+            "dark": [self.dark],
+            "gain": [self.gain],
+            "mask": [self.mask],
+            "noise": [self.noise],
+            "saturation": [self.saturation],
+            "common mode": [] if mode is None else [mode.groups, mode.pixels, mode.method, mode.min_pixels],
+            "background": [] if background is None else [background.image, background.fit, background.scaling],
+        }
+        return {f"calibration {name}": _digest(values) for name, values in parts.items()}
+
     def _tensors(self) -> list[Tensor]:
         found = [self.dark, self.gain, self.mask, self.noise]
         if self.common_mode is not None:
@@ -154,6 +169,13 @@ class Calibration:
         if self.background is not None:
             found += [self.background.image, self.background.fit]
         return [tensor for tensor in found if isinstance(tensor, Tensor)]
+
+
+def _digest(values: list[Any]) -> str:
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(value.cpu().numpy().tobytes() if isinstance(value, Tensor) else repr(value).encode())
+    return "none" if all(value is None for value in values) else digest.hexdigest()[:16]
 
 
 def _same_shape(name: str, value: Tensor, shape: tuple[int, int] | None, by: str) -> tuple[tuple[int, int], str]:

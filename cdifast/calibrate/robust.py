@@ -40,6 +40,8 @@ def row_median(ordered: Tensor, count: Tensor) -> Tensor:
         Ascending, as :func:`sorted_rows` returns it.
     count : Tensor of int64, (...)
     """
+    if not ordered.shape[-1]:
+        return torch.full_like(count, torch.nan, dtype=ordered.dtype)
     low = ((count - 1).clamp_min(0) // 2)[..., None]
     high = (count // 2)[..., None]
     middle = (ordered.gather(-1, low) + ordered.gather(-1, high))[..., 0] / 2
