@@ -15,6 +15,7 @@ from .robust import GAUSSIAN_MAD, row_median, sorted_rows
 from .statistics import PixelMoments
 
 _FEWEST: Final = 32  # pixels of a group that speak for themselves
+_FEWEST_COUNTS: Final = 25  # none by chance: exp(-25)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class BadPixelRules:
         Noise above the median noise by more than this many standard deviations of the noises, and by half of it.
         CXI bit 0x400.
     dead : float
-        Noise below this share of the median noise: the pixel does not react. CXI bit 0x8.
+        Noise below this share of the median noise: the pixel does not react. CXI bit 0x8. Not asked where integers
+        deviate so rarely that a pixel may have seen nothing by chance: fewer than 25 squared units in all.
     unstable : float
         Share of values beyond the limits of :class:`PixelStatistics` above which a pixel counts as noisy (a pixel
         that jumps between two levels). CXI bit 0x400.
@@ -92,12 +94,16 @@ def dark_calibration(
         raise ValueError("dark_calibration: no pixel has two values that count; expected at least 2 dark frames")
     if groups is not None and groups.shape != level.shape:
         raise ValueError(f"dark_calibration: groups is {tuple(groups.shape)}; expected {tuple(level.shape)}")
+    # Sum of squared deviations, in units of what a frame can tell.
+    seen = (
+        moments.counted * (noise / moments.quantum).square() if moments.quantum else torch.full_like(noise, torch.inf)
+    )
     # Limits of hot, noisy and dead for every pixel: the detector's, then those of each group that is large enough.
     limits = level.new_empty(3, level.numel())
     together = torch.zeros(level.shape, dtype=torch.int64, device=level.device)
     for labels in (together, groups):
         for table in [] if labels is None else group_tables(labels, known):
-            found = _limits(level.flatten()[table.pixels], noise.flatten()[table.pixels], table.present, rules)
+            found = _limits(*(t.flatten()[table.pixels] for t in (level, noise, seen)), table.present, rules)
             enough = (table.present.sum(dim=1) >= (1 if labels is together else _FEWEST))[:, None] & table.present
             limits[:, table.pixels[enough]] = found[..., None].expand(3, *enough.shape)[:, enough]
     highest_level, highest_noise, lowest_noise = limits.view(3, *level.shape)
@@ -111,7 +117,7 @@ def dark_calibration(
     return DarkResult(level.float(), noise.float(), mask)
 
 
-def _limits(level: Tensor, noise: Tensor, present: Tensor, rules: BadPixelRules) -> Tensor:
+def _limits(level: Tensor, noise: Tensor, seen: Tensor, present: Tensor, rules: BadPixelRules) -> Tensor:
     """Highest level, highest and lowest noise ``(3, g)`` of groups ``(g, m)`` of pixels."""
     level_middle, level_spread = _middle_and_spread(level, present)
     noise_middle, noise_spread = _middle_and_spread(noise, present)
@@ -120,7 +126,8 @@ def _limits(level: Tensor, noise: Tensor, present: Tensor, rules: BadPixelRules)
     mean = torch.where(present, noise, 0).sum(dim=1) / present.sum(dim=1)
     hot = level_middle + rules.hot * torch.maximum(level_spread, torch.where(quiet, mean, noise_middle))
     noisy = torch.maximum(noise_middle + rules.noisy * noise_spread, 1.5 * noise_middle)
-    return torch.stack([hot, torch.where(quiet, torch.inf, noisy), rules.dead * noise_middle])
+    enough = row_median(*sorted_rows(seen, present)) >= _FEWEST_COUNTS
+    return torch.stack([hot, torch.where(quiet, torch.inf, noisy), torch.where(enough, rules.dead * noise_middle, 0)])
 
 
 def _middle_and_spread(values: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:

@@ -29,12 +29,15 @@ class PixelMoments(NamedTuple):
         Values that counted.
     rejected : Tensor of int64, (H, W)
         Values beyond the limits.
+    quantum : float
+        Smallest difference between two values: 1 for frames of integers, 0 if not known.
     """
 
     mean: Tensor
     deviation: Tensor
     counted: Tensor
     rejected: Tensor
+    quantum: float
 
     @property
     def rejected_share(self) -> Tensor:
@@ -98,6 +101,7 @@ class PixelStatistics:
         self.shape = (int(shape[0]), int(shape[1]))
         self.frames = 0
         self._clip, self._photons, self._burn_in = float(clip), photons, burn_in
+        self._quantum = 0.0
         self._first: list[tuple[Tensor, Tensor | None]] = []
         self._middle: Tensor | None = None
         self._limit = torch.empty(0)
@@ -169,10 +173,11 @@ class PixelStatistics:
         variance = (self._squares - self._sum * shift) / (count - 1)
         deviation = torch.where(count > 1, variance.clamp_min(0).sqrt(), torch.nan)
         mean = torch.where(count > 0, self._middle + shift, torch.nan)
-        return PixelMoments(mean, deviation, count.clone(), self._rejected.clone())
+        return PixelMoments(mean, deviation, count.clone(), self._rejected.clone(), self._quantum)
 
     def _begin(self) -> None:
         """Take the limits from the first frames, and count those in."""
+        self._quantum = 0.0 if self._first[0][0].is_floating_point() else 1.0
         self._middle, self._limit = self._limits()
         for images, good in self._first:
             self._count_in(images, good)
@@ -201,8 +206,7 @@ class PixelStatistics:
         if self.frames < _FEWEST or math.isinf(self._clip):
             return middle, torch.full_like(middle, torch.inf)
         # Half a unit for integers: where most values are one number, its neighbours are noise too.
-        least = 0.0 if self._first[0][0].is_floating_point() else 0.5
-        variance = deviation.clamp_min(max(least, float(median(deviation).nan_to_num(0.0)))).square()
+        variance = deviation.clamp_min(max(self._quantum / 2, float(median(deviation).nan_to_num(0.0)))).square()
         bound = torch.zeros_like(middle)
         if self._photons:
             variance = torch.maximum(variance, middle)

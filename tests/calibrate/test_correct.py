@@ -112,7 +112,9 @@ def test_a_gain_that_is_not_positive_makes_no_photons(gain: float) -> None:
 
 def test_saturated_pixels_keep_a_lower_bound_when_asked_to() -> None:
     raw = torch.tensor([[[5, 100], [99, 7]]], dtype=torch.uint16)
-    calibration = Calibration(dark=np.full((2, 2), 5), gain=2.0, saturation=99, mask=np.array([[True, True], [True, False]]))
+    calibration = Calibration(
+        dark=np.full((2, 2), 5), gain=2.0, saturation=99, mask=np.array([[True, True], [True, False]])
+    )
     corrected, good, terms = calibrate(raw, calibration, fill=None, return_terms=True)
     assert corrected.tolist() == [[[0.0, 47.5], [47.0, 0.0]]]  # what the mask leaves out is 0 still
     assert good.tolist() == [[[True, False], [False, False]]]
