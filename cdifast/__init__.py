@@ -1,8 +1,8 @@
 """cdifast: X-ray diffraction images of single particles, from detector frames to meaning.
 
 Importing the package loads the compiled operators (:mod:`cdifast.ops`) and needs only torch. Everything else is
-imported when it is first used: :mod:`cdifast.nn`, :mod:`cdifast.data`, :mod:`cdifast.simulate`,
-:mod:`cdifast.train`, :mod:`cdifast.evaluate`, :mod:`cdifast.jobs`, :mod:`cdifast.report`,
+imported when it is first used: :mod:`cdifast.nn`, :mod:`cdifast.data`, :mod:`cdifast.calibrate`,
+:mod:`cdifast.simulate`, :mod:`cdifast.train`, :mod:`cdifast.evaluate`, :mod:`cdifast.jobs`, :mod:`cdifast.report`,
 :mod:`cdifast.quickstart`, :mod:`cdifast.reference`.
 """
 

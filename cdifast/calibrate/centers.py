@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from .robust import GAUSSIAN_MAD, row_median, sorted_rows
 
 Compression = Literal["sqrt", "log", "none"]
 Guess = Sequence[float] | Tensor | None
+
+_CLIPPED: Final = 1e-3
 
 
 class Centers(NamedTuple):
@@ -105,6 +107,18 @@ def compress(values: Tensor, compression: Compression) -> Tensor:
         case "none":
             return values
     raise ValueError(f"found compression {compression!r}; expected 'sqrt', 'log' or 'none'")
+
+
+def clipped(images: Tensor, good: Tensor) -> Tensor:
+    """float32 values, of each image no larger than all but a thousandth of its good pixels: hot pixels lose their say.
+
+    Of a pattern, that takes the tip off a peak whose centre it leaves.
+    """
+    values = images.to(torch.float32)
+    ordered, count = sorted_rows(values.flatten(1), good.expand(values.shape).flatten(1))
+    place = (count * (1 - _CLIPPED)).ceil().long().clamp_min(1) - 1
+    highest = ordered.gather(1, place[:, None])
+    return torch.minimum(values, highest[:, :, None])
 
 
 def combine_centers(found: Centers, *, least_score: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -103,7 +103,8 @@ def dark_calibration(
     together = torch.zeros(level.shape, dtype=torch.int64, device=level.device)
     for labels in (together, groups):
         for table in [] if labels is None else group_tables(labels, known):
-            found = _limits(*(t.flatten()[table.pixels] for t in (level, noise, seen)), table.present, rules)
+            of_level, of_noise, of_seen = (t.flatten()[table.pixels] for t in (level, noise, seen))
+            found = _limits(of_level, of_noise, of_seen, table.present, rules)
             enough = (table.present.sum(dim=1) >= (1 if labels is together else _FEWEST))[:, None] & table.present
             limits[:, table.pixels[enough]] = found[..., None].expand(3, *enough.shape)[:, enough]
     highest_level, highest_noise, lowest_noise = limits.view(3, *level.shape)

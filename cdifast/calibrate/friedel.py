@@ -15,9 +15,11 @@ from .centers import (
     as_guess,
     as_images,
     as_search,
+    clipped,
     compress,
     nothing,
 )
+from .inversion import refine_center
 
 # Pixels of all transforms that are in memory at once.
 _CPU_PIXELS: Final = 1 << 21
@@ -48,7 +50,8 @@ def friedel_center(
     a peak where it is). For every c on the grid of half pixels the sums are convolutions of the masked image, its
     square and the mask with each other, hence four products of Fourier transforms (Padfield, *IEEE Trans. Image
     Process.* **21**, 2706 (2012), for two images). A paraboloid through the 5 x 5 samples round the highest one gives
-    the centre.
+    the centre to a fraction of a pixel; three steps of least squares between the image and its interpolated inverse
+    do the rest.
 
     *Valid* where Friedel's law holds: weakly scattering particles at angles so small that the Ewald sphere is flat
     (:math:`q_z R \ll 1`), and any particle with a rotation axis along the beam, a sphere above all, at any angle.
@@ -68,7 +71,7 @@ def friedel_center(
     search : float, optional
         How far from the guess, along each axis, in pixels; default an eighth of the shorter side.
     compression : {"sqrt", "log", "none"}
-        Of the values before they are compared.
+        Of the values before they are compared. The brightest thousandth of an image's pixels is cut to one height.
     min_share : float
         A centre counts if at least this share of the good pixels has a good partner.
     min_significance : float
@@ -78,7 +81,7 @@ def friedel_center(
     -------
     Centers
         ``score`` is the correlation at the peak: 1 for perfect symmetry. ``uncertainty`` comes from the differences
-        of pixels and their partners and from the peak's curvature. ``share`` is that of the good pixels with a
+        of pixels and their partners. ``share`` is that of the good pixels with a
         partner.
 
     Raises
@@ -109,7 +112,7 @@ def friedel_center(
     for start in range(0, len(images), step):
         part = slice(start, start + step)
         mask = good[part] if len(good) > 1 else good
-        values = compress(images[part], compression)
+        values = compress(clipped(images[part], mask), compression)
         result = _find(values, mask, first[part], extent, size, min_share, min_significance)
         for whole, piece in zip(found, result, strict=True):
             whole[part] = piece
@@ -158,18 +161,13 @@ def _find(
     spread = squares - total.square() / divisor
     enough &= spread > _LEAST_VARIANCE * divisor
     correlation = torch.where(enough, (products - total.square() / divisor) / spread.where(enough, 1.0), -torch.inf)
-    center, score, step, place, curvature = _peak(correlation, pairs, first, min_significance)
-    frames = torch.arange(shape[0], device=values.device)
-    shared, scale = pairs[frames, place[:, 0], place[:, 1]], spread[frames, place[:, 0], place[:, 1]]
-    error = _standard_error(values, good.expand(shape), step, curvature * scale[:, None, None])
-    found = center.isfinite()
-    return center, score, error.where(found, torch.nan), torch.where(found[:, 0], shared / number, 0)
+    center, score, share = _peak(correlation, pairs, first, min_significance)
+    center, error = refine_center(values, good, center)
+    return center, score, error, share / number
 
 
-def _peak(
-    correlation: Tensor, pairs: Tensor, first: Tensor, min_significance: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Centre, score, the nearest step of twice the centre, its place in the window, and the peak's curvature."""
+def _peak(correlation: Tensor, pairs: Tensor, first: Tensor, min_significance: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre, score and the number of pixels with a partner there."""
     count, extent, _ = correlation.shape
     # Few pairs correlate highly by chance: what is highest is the logarithm of the likelihood ratio of a correlation
     # to none, for Gaussians. A maximum at the window's edge is none: the samples round it must be there.
@@ -181,21 +179,17 @@ def _peak(
     frames = torch.arange(count, device=best.device)[:, None, None]
     samples = correlation[frames, (place[:, 0, None] + around)[:, :, None], (place[:, 1, None] + around)[:, None, :]]
     whole = samples.isfinite().all(dim=2).all(dim=1)
-    samples = torch.where(whole[:, None, None], samples, 0)
-    offset, height, curvature = _fit_peak(samples)
-    # The wider fit has the better place, the narrower one the truer curvature.
-    closer, _, sharper = _fit_peak(samples[:, 1:-1, 1:-1])
-    curvature = torch.where(closer.isfinite().all(dim=1)[:, None, None], sharper, curvature)
+    offset, height = _fit_peak(torch.where(whole[:, None, None], samples, 0))
     score = height.clamp(0, 1 - 1e-9)
     # Fisher: atanh of the correlation of n independent pairs has variance 1 / (n - 3).
-    independent = pairs[frames[:, 0, 0], place[:, 0], place[:, 1]] / 2
-    significant = score.atanh() * (independent - 3).clamp_min(0).sqrt() >= min_significance
+    shared = pairs[frames[:, 0, 0], place[:, 0], place[:, 1]]
+    significant = score.atanh() * (shared / 2 - 3).clamp_min(0).sqrt() >= min_significance
     found = whole & offset.isfinite().all(dim=1) & significant
     center = torch.where(found[:, None], (first + place + offset) / 2, torch.nan)
-    return center, torch.where(found, score, 0), first + place, place, curvature
+    return center, torch.where(found, score, 0), torch.where(found, shared, 0)
 
 
-def _fit_peak(surface: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _fit_peak(surface: Tensor) -> tuple[Tensor, Tensor]:
     """Peak of the paraboloid that fits an odd square of samples best, in steps of the samples from its middle.
 
     Least squares with the six terms 1, y, x, y^2, xy, x^2.
@@ -209,59 +203,19 @@ def _fit_peak(surface: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     offset : Tensor, (n, 2)
         NaN where the paraboloid has no peak, or not within the square.
     height : Tensor, (n,)
-    curvature : Tensor, (n, 2, 2)
-        Second derivatives; negative definite where there is a peak.
     """
     reach = surface.shape[-1] // 2
     steps = torch.arange(-reach, reach + 1, dtype=surface.dtype, device=surface.device)
     y, x = (t.flatten() for t in torch.meshgrid(steps, steps, indexing="ij"))
     terms = torch.stack([torch.ones_like(y), y, x, y * y, x * y, x * x], dim=1)
     constant, gy, gx, hyy, hxy, hxx = (surface.flatten(1) @ torch.linalg.pinv(terms).T).unbind(1)
-    curvature = torch.stack([2 * hyy, hxy, hxy, 2 * hxx], dim=1).view(-1, 2, 2)
     determinant = 4 * hyy * hxx - hxy * hxy
     peak = (determinant > 0) & (hyy < 0)
     safe = torch.where(peak, determinant, 1)
     offset = torch.stack([(hxy * gx - 2 * hxx * gy) / safe, (hxy * gy - 2 * hyy * gx) / safe], dim=1)
     peak = peak & (offset.abs().amax(dim=1) <= reach)
     height = constant + (gy * offset[:, 0] + gx * offset[:, 1]) / 2
-    return torch.where(peak[:, None], offset, torch.nan), height, curvature
-
-
-def _standard_error(values: Tensor, good: Tensor, twice: Tensor, curvature: Tensor) -> Tensor:
-    """Standard error ``(n, 2)`` of centres; ``twice`` the centre to the nearest step, curvature of sum I I'.
-
-    The gradient of that sum errs by twice the sum of noise n times the image's gradient g, hence the covariance of
-    the centre is F^-1 (sum of n^2 g g^T) F^-1 with F minus the curvature: valid also where noise differs from pixel to
-    pixel. n^2 is half the squared difference of a pixel and its partner; g is that of the mean of image and inverse.
-    """
-    inverted, partner = _invert(values, twice), _invert(good, twice)
-    mean = (values + inverted) / 2
-    both = good & partner
-    gradients, inner = [], both.clone()
-    for axis in (1, 2):
-        inner &= both.roll(1, axis) & both.roll(-1, axis)
-        gradients.append((mean.roll(-1, axis) - mean.roll(1, axis)) / 2)
-    for axis in (1, 2):
-        inner.index_fill_(axis, torch.tensor([0, values.shape[axis] - 1], device=values.device), False)
-    noise = torch.where(inner, (values - inverted).square() / 2, 0)
-    gy, gx = gradients
-    moments = torch.stack([(noise * a * b).sum(dim=(1, 2)) for a, b in ((gy, gy), (gy, gx), (gx, gx))], dim=1).double()
-    # Pixels at the masks' edges have no gradient: the others stand for them.
-    moments *= (both.sum(dim=(1, 2)) / inner.sum(dim=(1, 2)).clamp_min(1))[:, None]
-    middle = torch.stack([moments[:, 0], moments[:, 1], moments[:, 1], moments[:, 2]], dim=1).view(-1, 2, 2)
-    inverse = torch.linalg.pinv(-curvature)
-    return (inverse @ middle @ inverse).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
-
-
-def _invert(images: Tensor, twice: Tensor) -> Tensor:
-    """Images inverted through half of ``twice`` ``(n, 2)``: pixel x takes the value at twice - x, or 0."""
-    for axis, length in ((1, images.shape[1]), (2, images.shape[2])):
-        source = twice[:, axis - 1, None] - torch.arange(length, device=images.device)
-        inside = (source >= 0) & (source < length)
-        shape = (-1, length, 1) if axis == 1 else (-1, 1, length)
-        index = source.clamp(0, length - 1).view(shape).expand_as(images)
-        images = images.gather(axis, index) * inside.view(shape)
-    return images
+    return torch.where(peak[:, None], offset, torch.nan), height
 
 
 def _window(first: Tensor, extent: int, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cdifast.ops import polar_resample
 
-from .centers import Centers, Compression, Guess, as_guess, as_images, as_search, compress, nothing
+from .centers import Centers, Compression, Guess, as_guess, as_images, as_search, clipped, compress, nothing
 
 _CPU_PIXELS: Final = 1 << 22
 _GPU_PIXELS: Final = 1 << 26
@@ -24,8 +24,9 @@ _LAST_STEP: Final = 1.0  # of the search, in pixels
 _ITERATIONS: Final = 6
 _LONGEST: Final = 1.5  # pixels that one of them may move
 _CONVERGED: Final = 0.05  # pixels that the last one would move
-# Variance between rings over that within them, per degree of freedom, below which nothing was found: noise gives 1.
-_LEAST_RATIO: Final = 2.0
+# Variance between rings over that within them, per degree of freedom, below which nothing was found: noise gives 1,
+# and 3 at the best of the places that are tried.
+_LEAST_RATIO: Final = 5.0
 
 
 def ring_center(
@@ -51,11 +52,12 @@ def ring_center(
     direction of the sample), f being the mean of the ring; six such steps. Rings of which less than a tenth is good do
     not count.
 
-    *Valid* for patterns of round particles at any angle, and for others that are symmetric under inversion
-    (elliptical rings, streaks at small angles): their :math:`R^2` has a stationary point in the centre, if a broad
-    one. Parts of rings are enough: half a detector, one quadrant, a hole. Not valid where a tilted particle's
-    wide-angle pattern is brighter on one side or bent: the centre found is off towards that side, as with
-    :func:`friedel_center`. Stray light that is not round pulls as well: take it off first.
+    *Valid* for round rings: particles that are round about the beam, at any angle, small or wide. Parts of rings are
+    enough: half a detector, one quadrant, a hole. Elliptical rings and streaks have a stationary point of R^2 in the
+    centre of their symmetry, but it need not be the highest: where :func:`friedel_center` can be used, it is the better
+    one for them (the score tells: below 0.7 the rings are not round, or there is little light). Where a tilted
+    particle's wide-angle pattern is brighter on one side or bent, neither is right for the single shot. Stray light
+    that is not round pulls as well: take it off first.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ def ring_center(
     r_min, r_max : float
         Radii in pixels; ``r_max`` defaults to half the shorter side.
     compression : {"sqrt", "log", "none"}
-        Of the values before they are compared.
+        Of the values before they are compared. The brightest thousandth of an image's pixels is cut to one height.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def ring_center(
     for start in range(0, len(images), step):
         part = slice(start, start + step)
         mask = good[part] if len(good) > 1 else good
-        patterns = _Patterns(compress(images[part], compression), mask, r_min, outer)
+        patterns = _Patterns(compress(clipped(images[part], mask), compression), mask, r_min, outer)
         for whole, piece in zip(found, patterns.find(points[part], reach), strict=True):
             whole[part] = piece
     return found
@@ -131,7 +133,9 @@ class _Patterns:
             center = center + shift.clamp(-_LONGEST, _LONGEST)
         unwrapped = self._unwrap(center, _FINE)
         shift, error = self._displacement(unwrapped)
-        score, ratio = _explained(*unwrapped)
+        score = _explained(*unwrapped)
+        rings, pixels = self._freedom(unwrapped[1])
+        ratio = score / rings / ((1 - score).clamp_min(1e-12) / (pixels - rings).clamp_min(1e-12))
         inside = ((center - points).abs() <= reach + _LONGEST).all(dim=1)
         found = inside & (shift.abs().amax(dim=1) < _CONVERGED) & (ratio >= _LEAST_RATIO)
         share = (unwrapped[1] > 0).double().mean(dim=(1, 2))
@@ -148,7 +152,7 @@ class _Patterns:
         # Where all images have one guess, the operator prepares for each place once.
         shared = bool((points == points[:1]).all())
         scores = [
-            _explained(*self._unwrap((points[0] if shared else points) + points.new_tensor(offset), _COARSE))[0]
+            _explained(*self._unwrap((points[0] if shared else points) + points.new_tensor(offset), _COARSE))
             for offset in offsets
         ]
         return points + points.new_tensor(offsets)[torch.stack(scores).argmax(dim=0)]
@@ -165,6 +169,16 @@ class _Patterns:
         rings = valid.sum(dim=-1) >= _LEAST_RING * size[1]
         radii = torch.linspace(self.r_min, self.r_max, size[0], device=images.device)
         return unwrapped, (valid * (radii * rings)[..., None]).expand_as(unwrapped)
+
+    def _freedom(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """How many rings and how many values of their own the maps have: no more than there are pixels."""
+        n_radial, n_angular = weight.shape[1:]
+        step = (self.r_max - self.r_min) / (n_radial - 1)
+        radii = torch.linspace(self.r_min, self.r_max, n_radial, dtype=torch.float64, device=weight.device)
+        area = step * radii * 2 * math.pi / n_angular
+        valid = weight > 0
+        rings = valid.any(dim=2).sum(dim=1) * min(1.0, step)
+        return rings.clamp_min(1.0), (valid.sum(dim=2) * area.clamp_max(1.0)).sum(dim=1)
 
     def _displacement(self, unwrapped: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Where the centre is from here, ``(n, 2)``, and its standard error, by one step of least squares.
@@ -203,15 +217,12 @@ class _Patterns:
         return -(inverse @ force[:, :, None])[:, :, 0], error
 
 
-def _explained(unwrapped: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """R^2 ``(n,)`` float64, 0 where nothing varies; and the ratio of variances between and within rings."""
+def _explained(unwrapped: Tensor, weight: Tensor) -> Tensor:
+    """R^2 ``(n,)`` float64, 0 where nothing varies."""
     amount = weight.sum(dim=2)
     mean = (weight * unwrapped).sum(dim=2) / amount.clamp_min(1e-30)
     whole = (amount * mean).sum(dim=1) / amount.sum(dim=1).clamp_min(1e-30)
     between = (amount * (mean - whole[:, None]).square()).sum(dim=1).double()
     within = (weight * (unwrapped - mean[:, :, None]).square()).sum(dim=(1, 2)).double()
     total = between + within
-    rings = (amount > 0).sum(dim=1)
-    samples = (weight > 0).sum(dim=(1, 2))
-    freedom = (samples - rings).clamp_min(1) / (rings - 1).clamp_min(1)
-    return torch.where(total > 0, between / total.where(total > 0, 1.0), 0), between / within.clamp_min(1e-30) * freedom
+    return torch.where(total > 0, between / total.where(total > 0, 1.0), 0)

@@ -192,7 +192,7 @@ def test_wrong_arguments_are_refused() -> None:
         statistics.result()
     with pytest.raises(ValueError, match=r"frames are \(2, 3, 4\)"):
         statistics.add(torch.ones(2, 3, 4))
-    with pytest.raises(TypeError, match="good has dtype torch.float32"):
+    with pytest.raises(TypeError, match="good has dtype"):
         statistics.add(torch.ones(2, *SHAPE), torch.ones(SHAPE))
     statistics.add(np.ones((1, *SHAPE)))
     with pytest.raises(ValueError, match="at least 2 dark frames"):
