@@ -84,6 +84,8 @@ class Calibration:
             if not self.saturation > -np.inf:
                 raise ValueError(f"Calibration: saturation is {self.saturation}; expected a number")
             put("saturation", float(self.saturation))
+        if not self._tensors():
+            put("mask", torch.zeros(shape, dtype=torch.int32))  # something has to be on a device
         devices = {tensor.device for tensor in self._tensors()}
         if len(devices) > 1:
             raise ValueError(f"Calibration: its parts are on several devices: {', '.join(sorted(map(str, devices)))}")
@@ -113,10 +115,15 @@ class Calibration:
         if self.dark is not None:
             good &= self.dark.isfinite()
         if self.gain is not None:
-            good &= self.gain.isfinite() & (self.gain > 0)
+            good &= self.gain.isfinite() & (self.gain > 0) & (1 / self.gain).isfinite()
         if self.background is not None:
             good &= self.background.image.isfinite()
         return good
+
+    @cached_property
+    def good_count(self) -> int:
+        """How many pixels can be corrected."""
+        return int(self.good.sum())
 
     @property
     def _shape(self) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from .comparisons import finite
 from .robust import GAUSSIAN_MAD, row_median, sorted_rows
 
 Compression = Literal["sqrt", "log", "none"]
@@ -68,8 +69,11 @@ def as_images(who: str, images: Tensor, good: Tensor | None) -> tuple[Tensor, Te
             f"{tuple(images.shape[1:])} on {images.device}"
         )
     good = good if good.dim() == 3 else good[None]
-    if images.is_floating_point() and not bool((finite := images.isfinite()).all()):
-        good = good & finite
+    if images.is_floating_point():
+        # float64 beyond float32, in which all is computed, is no number either.
+        usable = finite(images)
+        if not bool(usable.all()):
+            good = good & usable
     return images, good
 
 
@@ -86,39 +90,41 @@ def as_guess(who: str, guess: Guess, images: Tensor) -> Tensor:
 
 def as_search(who: str, search: float | None, shape: Sequence[int]) -> float:
     """Half the side of the square to search, an eighth of the image's shorter side by default."""
-    reach = min(shape[-2:]) / 8 if search is None else float(search)
+    reach = max(1.0, min(shape[-2:]) / 8) if search is None else float(search)
     if not 1 <= reach < math.inf:
         raise ValueError(f"{who}: search is {search}; expected at least 1 pixel")
     return reach
 
 
-def compress(values: Tensor, compression: Compression) -> Tensor:
-    """Reduce the range of values, so that the brightest pixels do not decide alone; float32, odd, 0 stays 0.
+def prepare(images: Tensor, good: Tensor, compression: Compression) -> Tensor:
+    """Values to find a centre in: float32, of mean 0 and variance 1 over the good pixels of each image, else 0.
 
-    ``"sqrt"`` gives photon counts a noise that does not depend on them (Anscombe), ``"log"`` goes further, ``"none"``
-    leaves the values.
+    Of each image the brightest thousandth of the good pixels is cut to one height: hot pixels lose their say, and of a
+    pattern that takes the tip off a peak whose centre it leaves. Compression then keeps the brightest pixels from
+    deciding alone; it is odd and leaves 0. ``"sqrt"`` gives photon counts a noise that does not depend on them
+    (Anscombe), ``"log"`` goes further, ``"none"`` leaves the values.
     """
-    values = values.to(torch.float32)
-    match compression:
-        case "sqrt":
-            return values.sign() * ((values.abs() + 0.375).sqrt() - math.sqrt(0.375))
-        case "log":
-            return values.sign() * values.abs().log1p()
-        case "none":
-            return values
-    raise ValueError(f"found compression {compression!r}; expected 'sqrt', 'log' or 'none'")
-
-
-def clipped(images: Tensor, good: Tensor) -> Tensor:
-    """float32 values, of each image no larger than all but a thousandth of its good pixels: hot pixels lose their say.
-
-    Of a pattern, that takes the tip off a peak whose centre it leaves.
-    """
-    values = images.to(torch.float32)
+    values = torch.where(good, images.to(torch.float32), 0)
     ordered, count = sorted_rows(values.flatten(1), good.expand(values.shape).flatten(1))
     place = (count * (1 - _CLIPPED)).ceil().long().clamp_min(1) - 1
-    highest = ordered.gather(1, place[:, None])
-    return torch.minimum(values, highest[:, :, None])
+    values = torch.minimum(values, ordered.gather(1, place[:, None])[:, :, None])
+    match compression:
+        case "sqrt":
+            values = values.sign() * ((values.abs() + 0.375).sqrt() - math.sqrt(0.375))
+        case "log":
+            values = values.sign() * values.abs().log1p()
+        case "none":
+            pass
+        case _:
+            raise ValueError(f"found compression {compression!r}; expected 'sqrt', 'log' or 'none'")
+    count = count.clamp_min(1)[:, None, None]
+    mean = torch.where(good, values, 0).sum(dim=(1, 2), keepdim=True, dtype=torch.float64) / count
+    values = torch.where(good, values - mean.to(torch.float32), 0)
+    # In units of the largest, so that squares stay finite.
+    largest = values.abs().amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    values /= largest
+    variance = values.square().sum(dim=(1, 2), keepdim=True, dtype=torch.float64) / count
+    return values / variance.clamp_min(torch.finfo(torch.float32).tiny).sqrt().to(torch.float32)
 
 
 def combine_centers(found: Centers, *, least_score: float = 0.0) -> tuple[Tensor, Tensor]:

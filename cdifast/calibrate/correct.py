@@ -12,6 +12,7 @@ from torch import Tensor
 from .background import background_scale
 from .calibration import Calibration
 from .common_mode import find_common_mode
+from .comparisons import below, counts, finite, hide
 
 # Pixels worked on at once: on a CPU what fits its caches, on a GPU enough to keep it busy.
 _CPU_PIXELS: Final = 1 << 18
@@ -137,7 +138,8 @@ def calibrate(
     step = max(1, pixels // max(1, raw[0].numel() if count else 1))
     for start in range(0, count, step):
         part = slice(start, start + step)
-        _correct(raw[part], calibration, fill, out[part], good_out[part], CorrectionTerms(*(t[part] for t in terms)))
+        values, good = out.detach()[part], good_out[part]
+        _correct(raw[part], calibration, fill, values, good, CorrectionTerms(*(t[part] for t in terms)))
     return (out, good_out, terms) if return_terms else (out, good_out)
 
 
@@ -146,15 +148,14 @@ def _correct(
 ) -> None:
     """Correct a few frames into ``values``, ``good`` and ``terms``."""
     values.copy_(raw)
-    # NaN is below no level, and -inf is caught by the test for finite values.
+    good.copy_(calibration.good.expand_as(good))
+    whole = not raw.is_floating_point()
+    if not whole:
+        good &= finite(values)
     if calibration.saturation is not None:
-        torch.lt(values, calibration.saturation, out=good)
-        terms.saturated.copy_(((values >= calibration.saturation) & calibration.good).sum(dim=(1, 2)))
-        good &= calibration.good
-    else:
-        good.copy_(calibration.good.expand_as(good))
-    if raw.is_floating_point():
-        good &= values.isfinite()
+        before = calibration.good_count if whole else counts(good)
+        good &= below(values, calibration.saturation)
+        terms.saturated.copy_(before - counts(good))
     if calibration.offset is not None:
         values -= calibration.offset
     if calibration.common_mode is not None:
@@ -167,7 +168,9 @@ def _correct(
         terms.background_scale.copy_(scale)
         values -= image * scale.nan_to_num(0.0)[:, None, None]
         good &= scale.isfinite()[:, None, None]
-    if fill is not None:
+    if fill == 0 and whole:
+        hide(values, good)
+    elif fill is not None:
         values.masked_fill_(~good, fill)
     else:
         values.masked_fill_(~(calibration.good & values.isfinite()), 0.0)

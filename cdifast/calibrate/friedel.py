@@ -15,9 +15,8 @@ from .centers import (
     as_guess,
     as_images,
     as_search,
-    clipped,
-    compress,
     nothing,
+    prepare,
 )
 from .inversion import refine_center
 
@@ -112,7 +111,7 @@ def friedel_center(
     for start in range(0, len(images), step):
         part = slice(start, start + step)
         mask = good[part] if len(good) > 1 else good
-        values = compress(clipped(images[part], mask), compression)
+        values = prepare(images[part], mask, compression)
         result = _find(values, mask, first[part], extent, size, min_share, min_significance)
         for whole, piece in zip(found, result, strict=True):
             whole[part] = piece
@@ -131,12 +130,6 @@ def _find(
     """Centre, score, uncertainty and share of some frames."""
     shape = values.shape
     number = good.sum(dim=(1, 2)).clamp_min(1)
-    # Mean 0 and variance 1: single precision then suffices, and the correlation does not change.
-    values = torch.where(good, values, 0)
-    mean = values.sum(dim=(1, 2), dtype=torch.float64) / number
-    values = torch.where(good, values - mean[:, None, None].float(), 0)
-    variance = values.square().sum(dim=(1, 2), dtype=torch.float64) / number
-    values = values / variance.clamp_min(torch.finfo(torch.float32).tiny).sqrt()[:, None, None].float()
     weight = good.to(values.dtype)
 
     transforms = [torch.fft.rfft2(t, s=size) for t in (values, weight, values.square())]

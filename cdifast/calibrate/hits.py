@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .calibration import Calibration
 from .centers import as_images
+from .comparisons import above, counts
 from .robust import GAUSSIAN_MAD, gaussian_tail, normal_quantile, row_median, row_mode, sorted_rows
 
 _PIXELS: Final = 1 << 22  # worked on at once
@@ -104,8 +105,9 @@ def lit_pixels(images: Tensor, level: float | Tensor, good: Tensor | None = None
     step = max(1, _PIXELS // images.shape[1:].numel())
     for start in range(0, len(images), step):
         part = slice(start, start + step)
-        lit = (images[part].float() > level) & (good[part] if len(good) > 1 else good)
-        count[part] = lit.sum(dim=(1, 2))
+        lit = above(images[part].float(), level)
+        lit &= good[part] if len(good) > 1 else good
+        count[part] = counts(lit)
     return count
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cdifast.ops import polar_resample
 
-from .centers import Centers, Compression, Guess, as_guess, as_images, as_search, clipped, compress, nothing
+from .centers import Centers, Compression, Guess, as_guess, as_images, as_search, nothing, prepare
 
 _CPU_PIXELS: Final = 1 << 22
 _GPU_PIXELS: Final = 1 << 26
@@ -103,7 +103,7 @@ def ring_center(
     for start in range(0, len(images), step):
         part = slice(start, start + step)
         mask = good[part] if len(good) > 1 else good
-        patterns = _Patterns(compress(clipped(images[part], mask), compression), mask, r_min, outer)
+        patterns = _Patterns(prepare(images[part], mask, compression), mask, r_min, outer)
         for whole, piece in zip(found, patterns.find(points[part], reach), strict=True):
             whole[part] = piece
     return found
@@ -115,7 +115,7 @@ class _Patterns:
     def __init__(self, values: Tensor, good: Tensor, r_min: float, r_max: float) -> None:
         # Masked pixels as 0, and the mask as an image: the ratio of the two unwrapped is what a mask gives, several
         # times as fast where every image has a centre of its own.
-        self.images = torch.where(good, values, 0)
+        self.images = values
         self.good = good.to(values.dtype)
         self.r_min, self.r_max = r_min, r_max
 
@@ -211,7 +211,7 @@ class _Patterns:
             yy, yx, xx = ((factor * gradient[a] * gradient[b]).sum(dim=(1, 2)) for a, b in ((0, 0), (0, 1), (1, 1)))
             return torch.stack([yy, yx, yx, xx], dim=1).view(-1, 2, 2)
 
-        inverse = torch.linalg.pinv(matrix(weight))
+        inverse = torch.linalg.pinv(matrix(weight).nan_to_num(0.0))
         force = torch.stack([(weight * residual * g).sum(dim=(1, 2)) for g in gradient], dim=1)
         error = (inverse @ matrix(noise) @ inverse).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
         return -(inverse @ force[:, :, None])[:, :, 0], error

@@ -135,6 +135,14 @@ def test_patterns_without_a_centre_have_none(method: str) -> None:
         assert found.center.isnan().all()
         assert (found.score == 0).all()
         assert (found.share == 0).all()
+    huge = torch.full((4, *SIZE), torch.finfo(torch.float32).max)
+    huge[1:] = 1e30 * torch.rand(3, *SIZE, generator=generator)
+    huge[2] *= -1
+    for images in (huge, huge.double() * 1e200, 0.1 + torch.zeros(1, *SIZE)):
+        for compression in ("sqrt", "none"):
+            found = METHODS[method](images, compression=compression)
+            assert found.center.isnan().all()
+            assert (found.score == 0).all()
     one_pixel = torch.zeros(SIZE, dtype=torch.bool)
     one_pixel[48, 55] = True
     assert METHODS[method](noise[:1], one_pixel).center.isnan().all()
@@ -146,6 +154,29 @@ def test_even_and_odd_sizes(method: str, size: tuple[int, int]) -> None:
     truth = centers(3, reach=3, size=size)
     found = METHODS[method](spheres(truth, 1e6, rings=4, size=size))
     assert np.abs(found.center.numpy() - truth).max() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 2), (3, 3), (5, 90)])
+def test_images_too_small_for_a_centre_have_none(shape: tuple[int, int]) -> None:
+    images = torch.rand(3, *shape)
+    assert friedel_center(images).center.shape == (3, 2)
+    if 1 in shape:
+        with pytest.raises(ValueError, match=r"found radii 0\.0 to 0\.0"):
+            ring_center(images)
+    else:
+        assert ring_center(images).center.shape == (3, 2)
+    assert friedel_center(torch.ones(2, *shape)).center.isnan().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_units_and_pedestals_that_are_taken_off_do_not_matter(method: str) -> None:
+    truth = centers(3)
+    images = spheres(truth, 1e6).float()
+    expected = METHODS[method](images, compression="none").center
+    for scale in (1e-30, 1e25):
+        torch.testing.assert_close(
+            METHODS[method](images * scale, compression="none").center, expected, rtol=0, atol=2e-3
+        )
 
 
 @pytest.mark.parametrize("method", METHODS)

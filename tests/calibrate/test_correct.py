@@ -166,6 +166,22 @@ def test_frames_that_are_bad_altogether() -> None:
     assert terms.common_mode.isnan().all()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 30), (30, 1), (2, 3)])
+def test_the_smallest_frames(shape: tuple[int, int]) -> None:
+    raw = np.arange(2 * shape[0] * shape[1], dtype=np.uint8).reshape(2, *shape)
+    calibration = Calibration(
+        dark=np.ones(shape),
+        common_mode=CommonMode(pixel_groups(shape), "median", min_pixels=1),
+        background=Background(torch.ones(shape), "robust"),
+    )
+    corrected, good = calibrate(raw, calibration)
+    assert good.all()
+    flat = corrected.flatten(1)
+    assert float(flat.mean(dim=1).abs().max()) < 1e-4  # the background takes off what the median leaves
+    only_level = Calibration(shape=shape, saturation=2)
+    assert np.array_equal(calibrate(raw, only_level)[1].numpy(), raw < 2)
+
+
 def test_cxi_bits_and_booleans_make_the_same_mask() -> None:
     bits = np.zeros(SHAPE, np.uint32)
     bits[1, 1], bits[2, 2], bits[3, 3] = CXI_BITS["hot"], CXI_BITS["noisy"], 0x1000  # the last has signal: good
