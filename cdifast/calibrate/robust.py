@@ -99,12 +99,6 @@ def median(values: Tensor) -> Tensor:
     return row_median(*sorted_rows(flat, flat.isfinite()))
 
 
-def median_and_deviation(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Median of all finite values, and their median absolute deviation as a Gaussian standard deviation."""
-    middle = median(values)
-    return middle, GAUSSIAN_MAD * median((values - middle).abs())
-
-
 def gaussian_tail(deviations: Tensor) -> Tensor:
     """Probability that a standard normal variable exceeds each value."""
     return 0.5 * torch.special.erfc(deviations / math.sqrt(2))
