@@ -1,8 +1,8 @@
 """cdifast: X-ray diffraction images of single particles, from detector frames to meaning.
 
 Importing the package loads the compiled operators (:mod:`cdifast.ops`) and needs only torch. Everything else is
-imported when it is first used: :mod:`cdifast.nn`, :mod:`cdifast.data`, :mod:`cdifast.simulate`,
-:mod:`cdifast.train`, :mod:`cdifast.evaluate`, :mod:`cdifast.jobs`, :mod:`cdifast.report`,
+imported when it is first used: :mod:`cdifast.nn`, :mod:`cdifast.data`, :mod:`cdifast.calibrate`,
+:mod:`cdifast.simulate`, :mod:`cdifast.train`, :mod:`cdifast.evaluate`, :mod:`cdifast.jobs`, :mod:`cdifast.report`,
 :mod:`cdifast.quickstart`, :mod:`cdifast.reference`.
 """
 
@@ -15,7 +15,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MINIMUM_TORCH = (2, 10)
-_LAZY_MODULES = frozenset({"data", "evaluate", "jobs", "nn", "quickstart", "reference", "report", "simulate", "train"})
+_LAZY_MODULES = frozenset(
+    {"calibrate", "data", "evaluate", "jobs", "nn", "quickstart", "reference", "report", "simulate", "train"}
+)
 
 
 def _load_extension() -> None:

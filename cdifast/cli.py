@@ -283,6 +283,258 @@ def maps(
             _save(draw_maps(frames, settings), figure, frames)
 
 
+Gain = Annotated[
+    str | None, typer.Option(help="Raw units a photon: a number, or a file with one for each pixel (.npy, HDF5).")
+]
+Saturation = Annotated[float | None, typer.Option(help="Raw value from which on a pixel is full.")]
+CommonModeAlong = Annotated[
+    Literal["none", "frame", "tile", "row", "column"], typer.Option(help="Pixels that share an offset in each frame.")
+]
+Tile = Annotated[tuple[int, int] | None, typer.Option(help="Height and width of a detector tile in pixels.")]
+CalibrationFile = Annotated[Path | None, typer.Option("--calibration", "-c", help="File that `cdifast darks` wrote.")]
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path}: exists already; remove it, choose another name, or pass overwrite=True")
+
+
+def _measure_darks(
+    files: list[str],
+    dataset: str | None,
+    mask: str | None,
+    outputs: list[Path],
+    gain: str | None,
+    saturation: float | None,
+    common_mode: Any,
+    tile: tuple[int, int] | None,
+    quiet: bool,
+) -> Any:
+    """Calibration of dark frames, printed; ``outputs`` are files that will be written."""
+    from cdifast.data import open_frames
+    from cdifast.jobs import dark_file_calibration
+    from cdifast.jobs.rows import refuse_inputs
+
+    factor: Any = None
+    if gain is not None:
+        try:
+            factor = float(gain)
+        except ValueError:
+            with open_frames(gain) as image:
+                factor = image[0]
+    with _frames(files, dataset, mask) as frames:
+        for path in outputs:
+            refuse_inputs(path, frames.input_paths)
+        calibration, result = dark_file_calibration(
+            frames,
+            gain=factor,
+            saturation=saturation,
+            along=None if common_mode == "none" else common_mode,
+            tile=tile,
+            progress=not quiet,
+        )
+        good = calibration.good
+        rows = {
+            "level": f"{float(result.dark[good].median()):.5g} raw units (median)" if good.any() else "no good pixel",
+            "noise": f"{float(result.noise[good].median()):.4g} raw units (median)" if good.any() else "no good pixel",
+            **{name: f"{count} pixels" for name, count in result.counts().items() if count},
+            "good": f"{int(good.sum())} of {good.numel()} pixels",
+        }
+        _table(rows, title=f"{len(frames)} dark frames")
+    return calibration
+
+
+@app.command()
+def darks(
+    files: Files,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Calibration file to write (HDF5).")],
+    gain: Gain = None,
+    saturation: Saturation = None,
+    common_mode: CommonModeAlong = "none",
+    tile: Tile = None,
+    dataset: Dataset = None,
+    mask: Mask = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a calibration from frames without beam: dark level, noise, hot, dead and noisy pixels.
+
+    Example: `cdifast darks dark-run.cxi --output calibration.h5 --gain 26.5 --common-mode row --tile 512 512`
+    """
+    from cdifast.calibrate import save_calibration
+
+    _refuse_existing(output, overwrite)
+    calibration = _measure_darks(files, dataset, mask, [output], gain, saturation, common_mode, tile, quiet)
+    _say(f"calibration: {save_calibration(output, calibration, overwrite=overwrite)}")
+
+
+@app.command()
+def calibrate(
+    files: Files,
+    output: Annotated[Path, typer.Option("--output", "-o", help="CXI file to write.")],
+    calibration: CalibrationFile = None,
+    dark: Annotated[
+        list[str] | None, typer.Option(help="Frames without beam, in place of --calibration; may be repeated.")
+    ] = None,
+    gain: Gain = None,
+    saturation: Saturation = None,
+    common_mode: CommonModeAlong = "none",
+    tile: Tile = None,
+    background: Annotated[
+        Path | None,
+        typer.Option(help="Output of `cdifast hits` for these files: stray light from its non-hits is taken off."),
+    ] = None,
+    background_fit: Annotated[
+        str | None, typer.Option(help="Mask file: True where no particle lights; there its strength is fitted.")
+    ] = None,
+    background_scaling: Annotated[
+        Literal["least-squares", "robust", "fixed"] | None,
+        typer.Option(help="How its strength in a frame is found; default: least-squares with a fit mask, else fixed."),
+    ] = None,
+    save_calibration: Annotated[
+        Path | None, typer.Option(help="Also keep the calibration that was used, with the stray light.")
+    ] = None,
+    compression: Annotated[
+        Literal["none", "gzip", "bitshuffle-lz4"], typer.Option(help="Compression of the frames.")
+    ] = "none",
+    frame_masks: Annotated[
+        bool, typer.Option("--frame-masks", help="Also write which pixels are saturated or bad in each frame.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dataset: Dataset = None,
+    mask: Mask = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Correct frames: dark level, common mode, gain, bad pixels, stray light; written as CXI for every other command.
+
+    Options that `darks` has too are for --dark only. An interrupted run goes on when the same command is given again.
+
+    Example: `cdifast calibrate run7.cxi --calibration calibration.h5 --output run7-photons.cxi`
+    """
+    import dataclasses
+
+    import torch
+
+    from cdifast.calibrate import load_calibration
+    from cdifast.calibrate import save_calibration as save
+    from cdifast.data.beside import given_mask
+    from cdifast.jobs import measure_background, read_misses, write_calibrated
+    from cdifast.jobs.rows import refuse_inputs
+
+    device = _device(device)
+    if (calibration is None) == (not dark):
+        raise ValueError("--calibration and --dark: expected one of them")
+    given = {"--gain": gain, "--saturation": saturation, "--tile": tile}
+    given["--common-mode"] = None if common_mode == "none" else common_mode
+    unused = [name for name, value in given.items() if value is not None]
+    if background is None and (background_fit or background_scaling):
+        raise ValueError("--background-fit, --background-scaling: expected only with --background")
+    if calibration is not None and unused:
+        raise ValueError(
+            f"{', '.join(unused)}: the calibration file has these; give them with --dark or `cdifast darks`"
+        )
+    with _frames(files, dataset, mask) as frames:
+        inputs = [*frames.input_paths, *(path for path in (calibration, background) if path is not None)]
+        for path in (output, save_calibration):
+            if path is not None:
+                refuse_inputs(path, inputs)
+                _refuse_existing(path, overwrite)
+        if dark:
+            written = [path for path in (output, save_calibration) if path is not None]
+            found = _measure_darks(dark, dataset, None, written, gain, saturation, common_mode, tile, quiet)
+        else:
+            assert calibration is not None
+            found = load_calibration(calibration)
+        if background is not None:
+            misses = read_misses(background, frames)
+            fit = None
+            if background_fit is not None:
+                fit = torch.from_numpy(given_mask(background_fit, frames.shape[1:]).good)
+            scaling = background_scaling or ("fixed" if fit is None else "least-squares")
+            light = measure_background(frames, found, misses, scaling=scaling, fit=fit, progress=not quiet)
+            found = dataclasses.replace(found, background=light)
+        path = write_calibrated(
+            frames,
+            found,
+            output,
+            compression=None if compression == "none" else compression,
+            frame_masks=frame_masks,
+            device=device,
+            overwrite=overwrite,
+            progress=not quiet,
+        )
+        _say(f"{len(frames)} frames in {path}")
+        if save_calibration is not None:
+            _say(f"calibration: {save(save_calibration, found, overwrite=overwrite)}")
+
+
+@app.command()
+def hits(
+    files: Files,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")],
+    calibration: CalibrationFile = None,
+    score: Annotated[
+        Literal["lit", "poisson"],
+        typer.Option(help="What decides: lit pixels, or the deviance from the calibration's stray light."),
+    ] = "lit",
+    level: Annotated[
+        float | None, typer.Option(help="Value above which a pixel is lit; default: 5 sigma of the noise.")
+    ] = None,
+    false_positive_rate: Annotated[
+        float, typer.Option(help="Probability that a frame without a particle counts as a hit.")
+    ] = 1e-3,
+    center: Annotated[
+        tuple[float, float] | None, typer.Option(help="Beam centre in pixels, Y then X; default: the middle.")
+    ] = None,
+    r_min: Annotated[float, typer.Option(help="Pixels closer to the centre do not count.")] = 0.0,
+    r_max: Annotated[float | None, typer.Option(help="Pixels farther from the centre do not count.")] = None,
+    centers: Annotated[
+        Literal["none", "friedel", "rings"], typer.Option(help="Also find the centre of each hit, by this method.")
+    ] = "none",
+    search: Annotated[
+        float | None, typer.Option(help="How far from the centre it may be, in pixels; default: an eighth of a side.")
+    ] = None,
+    sample: Annotated[int, typer.Option(help="Frames that the threshold comes from, evenly spread.")] = 2048,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dataset: Dataset = None,
+    mask: Mask = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the frames that hit a particle: lit pixels, significance, verdict, and centres.
+
+    An interrupted run goes on when the same command is given again.
+
+    Example: `cdifast hits run7.cxi --calibration calibration.h5 --output run7-hits.h5 --centers friedel`
+    """
+    from cdifast.calibrate import load_calibration
+    from cdifast.jobs import HitSettings, summarize_hits, write_hits
+    from cdifast.jobs.rows import refuse_inputs
+
+    device = _device(device)
+    settings = HitSettings(
+        score=score,
+        level=level,
+        false_positive_rate=false_positive_rate,
+        sample=sample,
+        center=center,
+        r_min=r_min,
+        r_max=r_max,
+        centers=None if centers == "none" else centers,
+        search=search,
+    )
+    found = None
+    if calibration is not None:
+        refuse_inputs(output, [calibration])
+        found = load_calibration(calibration)
+    with _frames(files, dataset, mask) as frames:
+        path = write_hits(
+            frames, output, settings, calibration=found, device=device, overwrite=overwrite, progress=not quiet
+        )
+    _table(summarize_hits(path), title=f"hits in {path}")
+
+
 @app.command()
 def train(
     files: Files,

@@ -30,7 +30,20 @@ def test_import_costs_less_than_300_ms_beyond_torch() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["cli", "data", "doctor", "evaluate", "jobs", "nn", "quickstart", "reference", "report", "simulate", "train"],
+    [
+        "calibrate",
+        "cli",
+        "data",
+        "doctor",
+        "evaluate",
+        "jobs",
+        "nn",
+        "quickstart",
+        "reference",
+        "report",
+        "simulate",
+        "train",
+    ],
 )
 def test_imports_without_the_extras(module: str) -> None:
     block = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS!r}))"

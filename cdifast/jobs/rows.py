@@ -160,3 +160,12 @@ def as_image_tensor(images: NDArray[Any]) -> torch.Tensor:
     if images.dtype.newbyteorder("=").name in {str(dtype).removeprefix("torch.") for dtype in IMAGE_DTYPES}:
         return torch.from_numpy(np.ascontiguousarray(images, dtype=images.dtype.newbyteorder("=")))
     return torch.from_numpy(images.astype(np.float32))
+
+
+def without_own_bad(images: NDArray[Any], good: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Frames as float32 with NaN where a mask of their own, (n, H, W), calls them bad; as they are without one."""
+    if good is None or good.ndim == 2:
+        return images
+    marked = images.astype(np.float32)
+    marked[~good] = np.nan
+    return marked
