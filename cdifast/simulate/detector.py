@@ -113,7 +113,8 @@ class FlatDetector:
         Two factors cos(theta) from the distance L / cos(theta), squared, and one from the oblique incidence.
         """
         x, y = self.from_beam(centre)
-        return (1 + (x**2 + y**2) / self.distance**2) ** -1.5
+        cosine = (1 + (x**2 + y**2) / self.distance**2).rsqrt()
+        return cosine * cosine * cosine
 
     def lit(self) -> Tensor:
         """``(size, size)`` bool: pixels on the sensor, outside hole and gap. The beam's centre does not matter."""

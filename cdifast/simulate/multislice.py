@@ -134,31 +134,38 @@ def far_field(
     turn = torch.exp(1j * depth * step).to(kind)  # phase from slice to slice
 
     batch, n, n_x = len(unit), len(s), len(s_x)
-    field = torch.zeros(batch, n, n, dtype=kind, device=device)
-    for planes in z.split(max(1, _CELLS_AT_ONCE // (nx * ny))):
-        first = torch.exp(1j * depth * planes[0]).to(kind)
-        for factor, matter in _slice_content(intervals, planes.to(dtype), step, loss.to(dtype), slip):
+    forward = mirrored = None
+    away, back = turn[..., n - n_x :], turn[..., n_x:].conj()
+    # Horner's rule over all slices, the last one first: planes are equally spaced.
+    for planes in reversed(z.split(max(1, _CELLS_AT_ONCE // (nx * ny)))):
+        spectra = []
+        for matter in _slice_content(intervals, planes.to(dtype), step, loss.to(dtype), slip):
             rows = matter.reshape(batch, -1, nx) @ to_qx
             rows = torch.complex(rows[..., :n_x], rows[..., n_x:]).reshape(batch, ny, -1)
-            spectra = (to_qy @ rows).unflatten(2, (len(planes), n_x))  # (B, n, slices, n_x)
-            part = _accumulate(spectra, turn[..., n - n_x :])
-            if halved:
-                mirror = turn[..., n_x:].conj()
-                back = _accumulate(spectra[..., n % 2 :], mirror).conj().flip(1, 2)
-                part = torch.cat([back, part], 2)
-            field += part * first * factor
-    # B-spline's transform at the complex frequency that absorption and refraction add to
-    frequency = depth + 1j * loss[:, None, None] - (0 if slip is None else slip[:, None, None])
-    spline = _sinc(frequency * (step / 2)) ** 4
+            spectra.append((to_qy @ rows).unflatten(2, (len(planes), n_x)))  # (B, n, slices, n_x)
+        forward = _accumulate(forward, spectra[0] if len(spectra) == 1 else spectra[0] + 1j * spectra[1], away)
+        if halved:
+            mates = (spectra[0] if len(spectra) == 1 else spectra[0] - 1j * spectra[1])[..., n % 2 :]
+            mirrored = _accumulate(mirrored, mates, back)
+    assert forward is not None
+    if mirrored is not None:
+        forward = torch.cat([mirrored.conj().flip(1, 2), forward], 2)
+    field = forward * torch.exp(1j * depth * z[0]).to(kind)
+    # B-spline's transform, at the complex frequency that absorption and refraction add to
+    frequency = depth if slip is None else depth - slip[:, None, None]
+    loss = loss[:, None, None]
+    spline = _sinc((frequency + 1j * loss if bool((loss != 0).any()) else frequency) * (step / 2))
+    spline = spline.square().square()
     return field * (step / (across**2 * spline)).to(kind)
 
 
-def _accumulate(spectra: Tensor, turn: Tensor) -> Tensor:
-    """Sum of ``spectra[:, :, j] turn^j`` by Horner's rule: planes are equally spaced."""
-    part = spectra[:, :, -1].clone()
-    for j in reversed(range(spectra.shape[2] - 1)):
-        part.mul_(turn).add_(spectra[:, :, j])
-    return part
+def _accumulate(sum_so_far: Tensor | None, spectra: Tensor, turn: Tensor) -> Tensor:
+    """``sum_so_far turn^m`` plus the sum of ``spectra[:, :, j] turn^j`` over the ``m`` slices ``j``."""
+    steps = list(spectra.unbind(2))
+    total = steps.pop().clone() if sum_so_far is None else sum_so_far
+    for spectrum in reversed(steps):
+        total.mul_(turn).add_(spectrum)
+    return total
 
 
 def _depth(transverse: float) -> float:
@@ -167,10 +174,10 @@ def _depth(transverse: float) -> float:
 
 
 def _sinc(u: Tensor) -> Tensor:
-    """sin(u) / u of complex numbers; below 0.01 by its series, to 1e-12."""
+    """sin(u) / u of real or complex numbers; below 0.01 by its series, to 1e-12."""
     small = u.abs() < 1e-2
-    safe = torch.where(small, 1, u)
-    return torch.where(small, 1 - u**2 / 6 + u**4 / 120, safe.sin() / safe)
+    square = u * u
+    return torch.where(small, 1 - square / 6 + square * square / 120, u.sin() / torch.where(small, 1, u))
 
 
 def _count(half_extent: Tensor, per_unit: float) -> int:
@@ -184,8 +191,9 @@ def _centred(count: int, device: torch.device) -> Tensor:
 
 def _slice_content(
     intervals: Tensor, planes: Tensor, step: float, loss: Tensor, slip: Tensor | None
-) -> list[tuple[complex, Tensor]]:
-    """Matter shared out to slice planes: factors 1 and i, each with ``(B, ny, planes, nx)`` in units of ``step``.
+) -> list[Tensor]:
+    """Matter shared out to slice planes, real part and, with ``slip``, imaginary part: ``(B, ny, planes, nx)``, in
+    units of ``step``.
 
     ``intervals`` is ``(B, I, 2, ny, nx)``. A stretch of matter gives each plane the integral of the plane's
     B-spline over it, times the incoming wave *at the plane*, as if the stretch went on there: what that is off by
@@ -213,7 +221,7 @@ def _slice_content(
         real = content if real is None else real + content
         met = met + (upper - lower)
     assert real is not None
-    return [(1, real)] if imaginary is None else [(1, real), (1j, imaginary)]
+    return [real] if imaginary is None else [real, imaginary]
 
 
 def _spline_integral(u: Tensor) -> Tensor:
