@@ -40,6 +40,12 @@ RADIUS_QUANTILES: Final[tuple[tuple[float, float], ...]] = tuple(
 outer 5 % on either side are left out: they run to 0 and 1515, and 0 is no radius."""
 
 
+LAYER_PERIOD: Final = (6.0, 12.0)
+"""Periods of layers in wavelengths, our choice: a density wave scatters like the whole droplet, displaced by
+``wavelength / period`` in direction cosines. That keeps its forward peak inside the hole (0.17), and on the sensor the
+side streaks run along the main one, as in the published example."""
+
+
 def helium_detector(size: int) -> FlatDetector:
     """The round plate with its hole, ``size`` pixels wide."""
     return FlatDetector(size, distance=DISTANCE, max_angle=MAX_ANGLE, hole=HOLE)

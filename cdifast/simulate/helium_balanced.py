@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cdifast.labels import CLASSES
 
-from .helium import MAX_ANGLE, PHOTON_ENERGY, draw_radius, helium_detector, log_uniform, oblate_tilt, place_second
+from .helium import LAYER_PERIOD, MAX_ANGLE, PHOTON_ENERGY, draw_radius, helium_detector, log_uniform, oblate_tilt, place_second
 from .labelling import asymmetry, labels_for
 from .optics import wavelength_of
 from .particles import new_records, set_classes
@@ -69,7 +69,7 @@ def draw(rng: np.random.Generator) -> NDArray[Any]:
       themselves.
     - *bent*: such a pill or a prolate spheroid, tilted towards the beam by as much as bends its pattern
       visibly (streak: by 1.5 to 3.5 of its own widths). Pills too small for that are drawn again.
-    - *layered*: a superellipsoid or pill as for a streak, with a density wave of three wavelengths or more along it.
+    - *layered*: a superellipsoid or pill as for a streak, with a density wave along it (`helium.LAYER_PERIOD`).
     - *newton*: round, elliptical or streak, and a second droplet of about the same size behind the first.
     - *double*: round or elliptical, and a second droplet beside the first, of at least 1.45 times or at most 0.69
       times its radius.
@@ -193,8 +193,7 @@ def _layered(rng: np.random.Generator, record: NDArray[Any]) -> None:
         record["exponent"] = rng.uniform(4, 8)
         record["bend"] = 0
     record["layers"] = rng.uniform(0.4, 0.9)
-    # side streaks at 0.14 to 0.33 of k: between the hole and the rim
-    record["layer_period"] = record["wavelength"] * rng.uniform(3, 7)
+    record["layer_period"] = record["wavelength"] * rng.uniform(*LAYER_PERIOD)
     record["layer_phase"] = rng.uniform(0, 2 * math.pi)
 
 

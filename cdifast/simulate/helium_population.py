@@ -6,11 +6,11 @@ of shape, size and orientation are drawn until one does. So the labels have the 
 are is as plausible as the rules, no more.
 
 Eleven of the 7264 real label rows name no super-class, and one names Spherical/Oblate but neither Round nor Elliptical:
-a droplet cannot be neither. Such a shot gets a droplet that also shows what was left out (Prolate; Elliptical), and
-keeps the labels that the researcher gave.
+a droplet cannot be neither. Such a shot gets a droplet that also shows what was left out (Prolate, with a streak where
+only Layered was given; Elliptical), and keeps the labels that the researcher gave.
 
-Radii follow the recorded quantiles (of the sphere of equal volume; layered droplets 250 nm at least, or they would hold
-no layers), photon energies are uniform over the experiment's range, absorption follows from the energy
+Radii follow the recorded quantiles (of the sphere of equal volume; layered droplets are taken from 450 to 900 nm, among the largest, or
+they would hold few layers), photon energies are uniform over the experiment's range, absorption follows from the energy
 (:mod:`cdifast.simulate.optics`). The detector is :data:`RESPONSE`, the same one in all shots.
 """
 
@@ -27,6 +27,7 @@ from cdifast.labels import CLASSES
 
 from .curved import DEGREES
 from .helium import (
+    LAYER_PERIOD,
     MAX_ANGLE,
     PHOTON_ENERGY,
     STATISTICS,
@@ -42,8 +43,8 @@ from .particles import new_records, set_classes
 from .preset import Preset
 from .response import Response
 
-PHOTONS: Final = (2e5, 2e7)
-"""Scattered photons expected on the sensor, log-uniform. Our choice: 4 to 400 a pixel of 256 x 256."""
+PHOTONS: Final = (3e5, 5e7)
+"""Scattered photons expected on the sensor, log-uniform. Our choice: 6 to 1000 a pixel of 256 x 256."""
 
 BACKGROUND: Final = (1e3, 5e4)
 """Photons expected on the sensor without any scattering, log-uniform. Our choice."""
@@ -53,21 +54,23 @@ CENTRE_SPREAD: Final = 0.004
 images. Our choice."""
 
 RESPONSE: Final = Response(
-    counts_per_photon=8,
+    counts_per_photon=20,
     gain_spread=0.4,
     pixel_spread=0.03,
     shading=0.25,
-    linear_photons=40,
-    exponent=0.5,
+    linear_photons=4,
+    exponent=0.4,
     dead=0.07,
     stray=0.5,
     readout_noise=4,
 )
 """A micro-channel plate with a phosphor screen. That it has a pulse-height spread and a gain that falls at high flux is
-known of such detectors; the values are our choice, made by eye after seven published examples of the data set: their
-left side is brighter, the place right of the hole darker, and their rings fall off more slowly than q^-4."""
+known of such detectors; the values are our choice after seven published examples of the data set. Their left side is
+brighter and the place right of the hole darker. Their rings fall off as q^-0.3 to q^-1.8, not q^-4, and their dark
+rings keep half of the bright ones' signal: both are what a gain with the power 0.4 makes of the theory."""
 
 _CANDIDATES: Final = 64
+_ROUNDS: Final = 500
 
 
 def draw(rng: np.random.Generator) -> NDArray[Any]:
@@ -107,7 +110,7 @@ def shown_classes(labels: NDArray[np.uint8]) -> frozenset[str]:
     """What a droplet with the labels ``(11,)`` shows: they, and what the researcher left out."""
     names = {CLASSES[i] for i in np.flatnonzero(labels)}
     if not names & {"Spherical/Oblate", "Prolate", "Empty"}:
-        names.add("Prolate")
+        names |= {"Prolate", "Streak"}
     if "Spherical/Oblate" in names and not names & {"Round", "Elliptical"}:
         names.add("Elliptical")
     return frozenset(names)
@@ -129,7 +132,7 @@ def _droplet(rng: np.random.Generator, shown: frozenset[str], wavelength: float)
     """``(1,)`` record of a droplet that shows what a single one can show of ``shown``."""
     single = shown - {"Newton rings", "Double rings"}
     wanted = np.array([name in single for name in CLASSES], dtype=np.uint8)
-    while True:
+    for _ in range(_ROUNDS):
         candidates = new_records(_CANDIDATES)
         candidates["wavelength"] = wavelength
         candidates["photons"] = PHOTONS[1]
@@ -142,15 +145,16 @@ def _droplet(rng: np.random.Generator, shown: frozenset[str], wavelength: float)
         elif "Elliptical" in shown:
             _set_spheroids(rng, candidates, 1 / rng.uniform(1.1, 2.0, _CANDIDATES))
         else:
-            _prolate(rng, candidates, layered="Layered" in shown)
+            _prolate(rng, candidates, layered="Layered" in shown, streak="Streak" in shown)
         if "Layered" in shown:
-            candidates["layers"] = rng.uniform(0.3, 0.9, _CANDIDATES)
-            candidates["layer_period"] = wavelength * rng.uniform(3, 7, _CANDIDATES)
+            candidates["layers"] = rng.uniform(0.25, 0.6, _CANDIDATES)
+            candidates["layer_period"] = wavelength * rng.uniform(*LAYER_PERIOD, _CANDIDATES)
             candidates["layer_phase"] = rng.uniform(0, 2 * math.pi, _CANDIDATES)
         fits = (labels_for(candidates, MAX_ANGLE) == wanted).all(1)
         if fits.any():
             chosen = int(np.flatnonzero(fits)[0])
             return candidates[chosen : chosen + 1].copy()
+    raise RuntimeError(f"no droplet among {_ROUNDS * _CANDIDATES} shows {', '.join(sorted(shown))}")
 
 
 def _set_spheroids(rng: np.random.Generator, records: NDArray[Any], aspect: NDArray[np.float64]) -> None:
@@ -177,20 +181,20 @@ def _round(rng: np.random.Generator, records: NDArray[Any], *, one_sided: bool) 
     records["surface"][waves] = 0.012 * damping * rng.standard_normal((int(waves.sum()), len(damping)))
 
 
-def _prolate(rng: np.random.Generator, records: NDArray[Any], *, layered: bool) -> None:
-    """Pills, straight and bent, prolate spheroids, superellipsoids; layered ones are pills or superellipsoids."""
+def _prolate(rng: np.random.Generator, records: NDArray[Any], *, layered: bool, streak: bool) -> None:
+    """Pills, straight and bent, prolate spheroids, superellipsoids; a spheroid makes no streak."""
     count = len(records)
-    which = rng.random(count) * (0.65 if layered else 1.0)
+    which = rng.random(count) * (0.65 if streak else 1.0)
     pills, flat = which < 0.45, (which >= 0.45) & (which < 0.65)
     aspect = np.where(pills | flat, rng.uniform(1.6, 3.5, count), rng.uniform(1.4, 2.8, count))
     _set_spheroids(rng, records, aspect)
     if layered:
-        records["equatorial_radius"] *= np.maximum(1, 250e-9 / (records["equatorial_radius"] * aspect ** (1 / 3)))
+        records["equatorial_radius"] = rng.uniform(450e-9, 900e-9, count) * aspect ** (-1 / 3)
     # of equal volume: a pill's is 2 pi r^3 (aspect - 1/3), a flat body is taken as a pill
     records["equatorial_radius"] *= np.where(pills | flat, (2 * aspect / (3 * aspect - 1)) ** (1 / 3), 1)
     records["length"] = 2 * records["equatorial_radius"] * aspect
     records["kind"] = np.where(pills, b"pill", np.where(flat, b"superellipsoid", b"prolate"))
-    records["exponent"] = np.where(flat, rng.uniform(3, 8, count), 2)
+    records["exponent"] = np.where(flat, rng.uniform(4, 10, count), 2)
     # The streak of a bent pill fans out by up to two of its own widths.
     fan = np.where(pills & (rng.random(count) < 0.5), rng.uniform(0, 2, count), 0)
     bend = 2 * fan * records["wavelength"] / (math.sin(MAX_ANGLE) * records["length"])

@@ -145,7 +145,7 @@ def labels_for(parameters: NDArray[Any], max_angle: float) -> NDArray[np.uint8]:
     empty = (p["kind"] == b"empty") | (p["photons"] <= WEAK_PHOTONS)
     long = pill | (p["kind"] == b"prolate")
     width = 2 * p["equatorial_radius"]
-    straight = np.where(flat, p["length"] * (1 - 2 / p["exponent"]), p["length"] - width)
+    straight = np.where(flat, p["length"] * (1 - 2 / np.maximum(p["exponent"], 1)), p["length"] - width)
     sin, cos = np.sin(p["tilt"]), np.abs(np.cos(p["tilt"]))
     rim = math.sin(max_angle)
     along = np.where(pill & ~flat, straight * sin + width, np.hypot(p["length"] * sin, width * cos))
