@@ -44,6 +44,7 @@ ROWS = (
     Row("correlation", "correlation map, 112x224, `out=`", "`torch.bmm` + DFT bin as a product", 3),
     Row("angular", "angular correlation, 112x224, all lags, all pairs", "`scipy.fft`, rfft and irfft", 15),
     Row("fused", "uint16 512x512 frames to 112x112 maps, `out=`", "`cv2.remap` + `torch.bmm` + DFT bin", 4),
+    Row("simulate", "simulated 256x256 pattern on a flat detector", "NumPy loop over 64 slices", 5),
     Row("fused-published", "uint16 512x512 frames to 112x112 maps", "P1's 6.5 s a map", 30_000, published_of="fused"),
 )
 BY_ID = {row.id: row for row in ROWS}

@@ -32,9 +32,7 @@ STATISTICS: Final[dict[str, Any]] = json.loads(
 (CXIDB entry 94, CC0). The file carries numbers only, no images."""
 
 RADIUS_QUANTILES: Final[tuple[tuple[float, float], ...]] = tuple(
-    (float(share), radius * 1e-9)
-    for share, radius in STATISTICS["radius_quantiles"].items()
-    if 0 < float(share) < 1
+    (float(share), radius * 1e-9) for share, radius in STATISTICS["radius_quantiles"].items() if 0 < float(share) < 1
 )
 """Quantiles (share, m) of the droplet radii recorded with the labels, their unit taken as nm. The
 outer 5 % on either side are left out: they run to 0 and 1515, and 0 is no radius."""

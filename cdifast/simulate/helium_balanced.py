@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 
 from cdifast.labels import CLASSES
 
-from .helium import LAYER_PERIOD, MAX_ANGLE, PHOTON_ENERGY, draw_radius, helium_detector, log_uniform, oblate_tilt, place_second
+from .helium import (
+    LAYER_PERIOD,
+    MAX_ANGLE,
+    PHOTON_ENERGY,
+    draw_radius,
+    helium_detector,
+    log_uniform,
+    oblate_tilt,
+    place_second,
+)
 from .labelling import asymmetry, labels_for
 from .optics import wavelength_of
 from .particles import new_records, set_classes

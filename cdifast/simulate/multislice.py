@@ -49,9 +49,13 @@ LEAST_COLUMNS = 160
 SLICE_PHASE = 1.1
 LEAST_SLICES = 8
 
-# Columns x slices held at once; more slices than this go through in several rounds. Small enough that the
+# Columns x slices held at once; more rows than this go through in several rounds. Small enough that the
 # work stays in the processor's cache: fresh pages cost more than the arithmetic.
 _CELLS_AT_ONCE = 1 << 18
+
+# Loss of the incoming field over half the slices, as an exponent, up to which single precision holds its growth and
+# decay; beyond, the transform is done in double precision.
+_LARGEST_EXPONENT = 40.0
 
 
 def far_field(
@@ -99,7 +103,7 @@ def far_field(
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"dtype must be torch.float32 or torch.float64, not {dtype}")
     unit = wavelength.double()
-    device, kind = unit.device, dtype.to_complex()
+    device = unit.device
     half = shape.half_extents() / unit[:, None]
     s = directions.double().to(device)
     # From here on lengths are in wavelengths, so that k = 2 pi for every particle.
@@ -114,55 +118,62 @@ def far_field(
     nx, ny = (_count(half[:, i], across) for i in (0, 1))
     slices = _count(half[:, 2], 1 / step) + 3  # splines overhang the ends
     x, y = _centred(nx, device) / across, _centred(ny, device) / across
-    z = _centred(slices, device) * step
-
+    bottom = -(slices - 1) / 2 * step
     intervals = shape.columns(x * unit[:, None], y * unit[:, None]) / unit[:, None, None, None, None]
-    intervals = intervals.to(dtype)
-    loss = torch.zeros_like(unit)  # of the field, per wavelength
+
+    loss = torch.zeros_like(unit)  # of the incoming field, per wavelength
     if absorption_length is not None:
         loss = unit / (2 * absorption_length.double())
-    slip = None if refraction is None else 2 * math.pi * refraction.double()
+        if float(loss.max()) * -bottom > _LARGEST_EXPONENT:
+            dtype = torch.float64
+    slip = torch.zeros_like(unit) if refraction is None else 2 * math.pi * refraction.double()
+    incoming = _incoming(intervals, loss, slip)
+    intervals = ((intervals - bottom) / step).to(dtype)
 
     # A slice's transform at -q is the conjugate of that at q, so half of a symmetric grid is enough.
     halved = carrier is None and torch.equal(s, -s.flip(0))
     s_x = s[len(s) // 2 :] if halved else s
-    to_qx = torch.exp(-2j * math.pi * x[:, None] * (s_x - shift[:, :1])[:, None])  # (B, nx, n_x)
-    to_qx = torch.cat([to_qx.real, to_qx.imag], -1).to(dtype)
-    to_qy = torch.exp(-2j * math.pi * (s - shift[:, 1:2])[..., None] * y).to(kind)  # (B, n, ny)
+    turns = (-2 * math.pi * x[:, None] * (s_x - shift[:, :1])[:, None]).to(dtype)  # (B, nx, n_x)
+    to_qx = torch.cat([turns.cos(), turns.sin()], -1)
+    to_qy = _phasor((-2 * math.pi * (s - shift[:, 1:2])[..., None] * y).to(dtype))  # (B, n, ny)
     transverse = (s[:, None] ** 2 + s**2).clamp_max(1)
     depth = 2 * math.pi * (transverse / (1 + (1 - transverse).sqrt()) + shift[:, 2, None, None])  # (B, n, n)
-    turn = torch.exp(1j * depth * step).to(kind)  # phase from slice to slice
+    # The incoming field's loss and lag from slice to slice turn into a complex depth frequency.
+    depth = (depth - slip[:, None, None]).to(dtype)
+    loss = loss[:, None, None].to(dtype)
+    turn = _phasor(step * depth) * torch.exp(-step * loss)
 
     batch, n, n_x = len(unit), len(s), len(s_x)
-    forward = mirrored = None
-    away, back = turn[..., n - n_x :], turn[..., n_x:].conj()
-    # Horner's rule over all slices, the last one first: planes are equally spaced.
-    for planes in reversed(z.split(max(1, _CELLS_AT_ONCE // (nx * ny)))):
-        spectra = []
-        for matter in _slice_content(intervals, planes.to(dtype), step, loss.to(dtype), slip):
-            rows = matter.reshape(batch, -1, nx) @ to_qx
-            rows = torch.complex(rows[..., :n_x], rows[..., n_x:]).reshape(batch, ny, -1)
-            spectra.append((to_qy @ rows).unflatten(2, (len(planes), n_x)))  # (B, n, slices, n_x)
-        forward = _accumulate(forward, spectra[0] if len(spectra) == 1 else spectra[0] + 1j * spectra[1], away)
-        if halved:
-            mates = (spectra[0] if len(spectra) == 1 else spectra[0] - 1j * spectra[1])[..., n % 2 :]
-            mirrored = _accumulate(mirrored, mates, back)
-    assert forward is not None
-    if mirrored is not None:
-        forward = torch.cat([mirrored.conj().flip(1, 2), forward], 2)
-    field = forward * torch.exp(1j * depth * z[0]).to(kind)
-    # B-spline's transform, at the complex frequency that absorption and refraction add to
-    frequency = depth if slip is None else depth - slip[:, None, None]
-    loss = loss[:, None, None]
-    spline = _sinc((frequency + 1j * loss if bool((loss != 0).any()) else frequency) * (step / 2))
-    spline = spline.square().square()
-    return field * (step / (across**2 * spline)).to(kind)
+    spectra: list[Tensor] = []  # of the matter's real and imaginary part: (B, n, slices n_x)
+    for rows in torch.arange(ny).split(max(1, _CELLS_AT_ONCE // (nx * slices))):
+        part = slice(int(rows[0]), int(rows[-1]) + 1)
+        weights = [weight[:, :, part].to(dtype) for weight in incoming]
+        for i, matter in enumerate(_slice_content(intervals[:, :, :, part], slices, weights)):
+            columns = matter.reshape(batch, -1, nx) @ to_qx
+            columns = torch.complex(columns[..., :n_x], columns[..., n_x:]).reshape(batch, len(rows), -1)
+            if i < len(spectra):
+                spectra[i].baddbmm_(to_qy[:, :, part], columns)
+            else:
+                spectra.append(to_qy[:, :, part] @ columns)
+    spectra = [spectrum.unflatten(2, (slices, n_x)) for spectrum in spectra]
+    field = _accumulate(spectra[0] if len(spectra) == 1 else spectra[0] + 1j * spectra[1], turn[..., n - n_x :])
+    if halved:
+        mates = (spectra[0] if len(spectra) == 1 else spectra[0] - 1j * spectra[1])[..., n % 2 :]
+        mirrored = _accumulate(mates, turn[..., n_x:].conj().resolve_conj())
+        field = torch.cat([mirrored.conj().flip(1, 2), field], 2)
+    spline = _sinc(torch.complex(depth, loss.expand_as(depth)) * (step / 2)).square().square()
+    return field * _phasor(bottom * depth) * (torch.exp(-bottom * loss) * step / across**2) / spline
 
 
-def _accumulate(sum_so_far: Tensor | None, spectra: Tensor, turn: Tensor) -> Tensor:
-    """``sum_so_far turn^m`` plus the sum of ``spectra[:, :, j] turn^j`` over the ``m`` slices ``j``."""
+def _phasor(angle: Tensor) -> Tensor:
+    """exp(i angle); several times as fast as the exponential of complex numbers."""
+    return torch.complex(angle.cos(), angle.sin())
+
+
+def _accumulate(spectra: Tensor, turn: Tensor) -> Tensor:
+    """Sum of ``spectra[:, :, j] turn^j`` by Horner's rule: slices are equally spaced."""
     steps = list(spectra.unbind(2))
-    total = steps.pop().clone() if sum_so_far is None else sum_so_far
+    total = steps.pop().clone()
     for spectrum in reversed(steps):
         total.mul_(turn).add_(spectrum)
     return total
@@ -174,7 +185,7 @@ def _depth(transverse: float) -> float:
 
 
 def _sinc(u: Tensor) -> Tensor:
-    """sin(u) / u of real or complex numbers; below 0.01 by its series, to 1e-12."""
+    """sin(u) / u of complex numbers; below 0.01 by its series, to 1e-12."""
     small = u.abs() < 1e-2
     square = u * u
     return torch.where(small, 1 - square / 6 + square * square / 120, u.sin() / torch.where(small, 1, u))
@@ -189,44 +200,59 @@ def _centred(count: int, device: torch.device) -> Tensor:
     return torch.arange(count, dtype=torch.float64, device=device) - (count - 1) / 2
 
 
-def _slice_content(
-    intervals: Tensor, planes: Tensor, step: float, loss: Tensor, slip: Tensor | None
-) -> list[Tensor]:
-    """Matter shared out to slice planes, real part and, with ``slip``, imaginary part: ``(B, ny, planes, nx)``, in
-    units of ``step``.
+def _incoming(intervals: Tensor, loss: Tensor, slip: Tensor) -> list[Tensor]:
+    """Incoming wave at the entry of each stretch ``(B, I, ny, nx)``, divided by what it would be at that height had it
+    met matter from z = 0 on: real part and, where anything lags, imaginary part. Lengths in wavelengths.
 
-    ``intervals`` is ``(B, I, 2, ny, nx)``. A stretch of matter gives each plane the integral of the plane's
-    B-spline over it, times the incoming wave *at the plane*, as if the stretch went on there: what that is off by
-    is part of the spline's transform. ``loss`` and ``slip`` ``(B,)`` are the incoming field's loss and phase lag
-    per length.
+    Within the stretch, the wave is then ``exp(-(loss + i slip) z)`` times this.
     """
-    absorbs = bool((loss != 0).any())
-    real = imaginary = None
-    met = torch.zeros_like(intervals[:, 0, 0])  # matter before a stretch
-    at = planes[:, None]
-    for stretch in intervals.unbind(1):
-        lower, upper = stretch.unbind(1)
-        u = (upper[:, :, None] - at).mul_(1 / step)
-        v = (lower[:, :, None] - at).mul_(1 / step)
-        depth = (met[:, :, None] - v * step).clamp_min_(-3 * step) if absorbs or slip is not None else None
-        content = _spline_integral(u).sub_(_spline_integral(v))
-        if depth is not None:
-            if absorbs:
-                content *= torch.exp(depth * -loss[:, None, None, None])
-            if slip is not None:
-                phase = depth * -slip[:, None, None, None].to(depth.dtype)
-                sine = content * phase.sin()
-                imaginary = sine if imaginary is None else imaginary + sine
-                content *= phase.cos()
-        real = content if real is None else real + content
-        met = met + (upper - lower)
-    assert real is not None
-    return [real] if imaginary is None else [real, imaginary]
+    lower, upper = intervals.unbind(2)
+    lengths = upper - lower
+    ahead = lower - (lengths.cumsum(1) - lengths)  # entry, less the matter before it
+    size = torch.exp(loss[:, None, None, None] * ahead)
+    if not bool((slip != 0).any()):
+        return [size]
+    phase = slip[:, None, None, None] * ahead
+    return [size * phase.cos(), size * phase.sin()]
 
 
-def _spline_integral(u: Tensor) -> Tensor:
-    """Integral of the cubic B-spline (support [-2, 2], area 1) from 0 to ``u``, odd in u. Overwrites ``u``."""
-    sign = u.sign()
-    outer = u.abs_().neg_().add_(2).clamp_min_(0)  # 2 - |u|
-    inner = (outer - 1).clamp_min_(0).square_().square_().mul_(1 / 6)
-    return outer.square_().square_().mul_(-1 / 24).add_(inner).add_(0.5).mul_(sign)
+def _slice_content(intervals: Tensor, slices: int, weights: list[Tensor]) -> list[Tensor]:
+    """Matter shared out to slices: for each weight ``(B, I, ny, nx)`` a ``(B, ny, slices, nx)``, in units of a slice.
+
+    ``intervals`` is ``(B, I, 2, ny, nx)`` in slices from the first one on. A stretch of matter gives slice ``j`` the
+    integral over it of the slice's B-spline. With ``S(u)`` that spline's integral up to ``u``, an end at ``t`` stands for
+    ``S(t - j)``: 1 in the slices before, 0 in those after, and only the nearest four need more than a comparison.
+    """
+    planes = torch.arange(slices, dtype=intervals.dtype, device=intervals.device)[:, None]
+    parts: list[Tensor] = []
+    for stretch, weight in zip(intervals.unbind(1), zip(*(w.unbind(1) for w in weights), strict=True), strict=True):
+        lower, upper = (end[:, :, None] for end in stretch.unbind(1))  # (B, ny, 1, nx)
+        content = (upper - planes).gt_(0).sub_((lower - planes).gt_(0))
+        for end, sign in ((upper, 1), (lower, -1)):
+            content.scatter_add_(2, *_spline_edge(end, sign))
+        for i, factor in enumerate(weight):
+            # the last product may be done in place
+            share = content.mul_(factor[:, :, None]) if i == len(weight) - 1 else content * factor[:, :, None]
+            if i < len(parts):
+                parts[i] += share
+            else:
+                parts.append(share)
+    return parts
+
+
+def _spline_edge(end: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+    """The four slices nearest to the ends ``(B, ny, 1, nx)`` of matter, and how ``S`` differs there from a step.
+
+    Slices beyond the first and last do not occur: the grid overhangs the matter by more than that.
+    """
+    below = end.ceil() - 1  # the last slice that a step would fill
+    t = end - below  # in (0, 1]
+    r = 1 - t
+    t4, r4 = t.square().square_(), r.square().square_()
+    # cubic B-spline's integral on its four pieces: from the left t^4/24, ..., mirrored from the right
+    outer, inner = (1 / 24) * r4, (1 / 24) * (1 + r).square().square_() - (1 / 6) * r4
+    before = (1 / 24) * t4
+    after = (1 / 24) * (1 + t).square().square_() - (1 / 6) * t4
+    values = torch.cat([-outer, -inner, after, before], 2).mul_(sign)
+    index = below.long() + torch.arange(-1, 3, device=end.device)[:, None]
+    return index, values

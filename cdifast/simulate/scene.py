@@ -85,9 +85,7 @@ def _first_field(
     grid = detector.direction_grid(reach / float(wavelength)).to(device)
 
     def transform(carrier: Tensor | None) -> Tensor:
-        return far_field(
-            shape, wavelength, grid, absorption_length=absorption_length, carrier=carrier, dtype=dtype
-        )[0]
+        return far_field(shape, wavelength, grid, absorption_length=absorption_length, carrier=carrier, dtype=dtype)[0]
 
     field = transform(None)
     if record["layers"][0] > 0:
@@ -125,9 +123,7 @@ def _interference(record: NDArray[Any], detector: FlatDetector, centre: tuple[fl
     s_x, s_y, s_z = x / distance, y / distance, detector.distance / distance
     along = s_x * d_x + s_y * d_y + s_z * d_z
     # grad of s.d on the sensor's plane: (d - s (s.d)) / distance
-    turns = [
-        k / (2 * math.pi) * detector.pixel_pitch * (d - s * along) / distance for d, s in ((d_x, s_x), (d_y, s_y))
-    ]
+    turns = [k / (2 * math.pi) * detector.pixel_pitch * (d - s * along) / distance for d, s in ((d_x, s_x), (d_y, s_y))]
     # The phase would lose its digits in single precision: thousands of radians.
     return torch.remainder(-k * (along - d_z), 2 * math.pi), torch.sinc(turns[0]) * torch.sinc(turns[1])
 

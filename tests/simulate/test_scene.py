@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -11,7 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdifast.simulate import FlatDetector, Icosahedra, Pills, Spheroids, asymmetry, expected_pattern, far_field, rotation
+from cdifast.simulate import (
+    FlatDetector,
+    Icosahedra,
+    Pills,
+    Spheroids,
+    asymmetry,
+    expected_pattern,
+    far_field,
+    rotation,
+)
 from cdifast.simulate.particles import new_records
 from cdifast.simulate.scene import chain_places
 
@@ -139,7 +149,7 @@ def test_refraction_and_absorption_against_the_direct_sum(delta: float) -> None:
     c = (np.arange(126) - 62.5) * step
     X, Y, Z = np.meshgrid(c, c, c, indexing="ij")
     radius = 130e-9
-    inside = X**2 + Y**2 + Z**2 <= radius**2
+    inside = radius**2 >= X**2 + Y**2 + Z**2
     met = Z + np.sqrt(np.maximum(radius**2 - X**2 - Y**2, 0))
     weight = np.exp(-met / (2 * length) - 1j * K * delta * met)[inside]
     points = np.stack([X, Y, Z], -1)[inside]
@@ -215,9 +225,9 @@ def test_radial_profile_falls_as_porod_says() -> None:
     pattern = far_field(shape, at(WAVELENGTH), s, dtype=torch.float64)[0].abs() ** 2
     u = (K * radius * (s[:, None] ** 2 + s**2).sqrt()).flatten()
     edges = torch.logspace(math.log10(15.0), math.log10(90.0), 8, dtype=torch.float64)
-    means = torch.stack([
-        (pattern.flatten() * u**4)[(u >= low) & (u < high)].mean() for low, high in zip(edges, edges[1:], strict=False)
-    ])
+    means = torch.stack(
+        [(pattern.flatten() * u**4)[(u >= low) & (u < high)].mean() for low, high in itertools.pairwise(edges)]
+    )
     middles = (edges[1:] * edges[:-1]).sqrt().log()
     design = torch.stack([middles, torch.ones_like(middles)], 1)
     slope = float(torch.linalg.lstsq(design, means.log()[:, None]).solution[0])

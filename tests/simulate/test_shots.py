@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cdifast.simulate import PARAMETERS, PRESETS, FlatDetector, far_field, iter_shots, shape_of, shots
+from cdifast.simulate import PARAMETERS, PRESETS, FlatDetector, Response, far_field, iter_shots, shape_of, shots
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,56 @@ def test_a_shot_does_not_depend_on_its_batch(some: Any) -> None:
         assert torch.equal(alone.images[0], some.images[k])
         assert torch.equal(alone.labels[0], some.labels[k])
         assert alone.parameters.tobytes() == some.parameters[k : k + 1].tobytes()
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_shot_does_not_depend_on_threads_or_order(preset: str) -> None:
+    """One thread or three, forwards or alone: the same bits. Seed 2 has two droplets, layers, pills and waves."""
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        serial = shots(12, 64, preset, seed=2)
+        torch.set_num_threads(3)
+        parallel = shots(12, 64, preset, seed=2)
+        backwards = [shots(1, 64, preset, seed=2, start=k).images[0] for k in (11, 4, 0)]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(serial.images, parallel.images)
+    assert torch.equal(torch.stack(backwards), serial.images[[11, 4, 0]])
+    assert int((serial.images.flatten(1).amax(1) > 0).sum()) == 12
+
+
+def test_another_response_sees_the_same_particles() -> None:
+    ideal, full = shots(6, 48, seed=1, response=Response()), shots(6, 48, seed=1)
+    assert ideal.parameters.tobytes() == full.parameters.tobytes()
+    assert not torch.equal(ideal.images, full.images)
+    expected = ideal.parameters["photons"] + ideal.parameters["background"]
+    unsaturated = (ideal.images.flatten(1).amax(1) < 65535).numpy()
+    score = (ideal.images.flatten(1).sum(1).numpy() - expected) / np.sqrt(expected)
+    assert np.abs(score[unsaturated]).max() < 4.5
+
+
+def test_errors_of_a_thread_reach_the_caller() -> None:
+    from cdifast.simulate.threads import one_thread_each
+
+    done: list[int] = []
+
+    def work(k: int) -> None:
+        if k == 2:
+            raise KeyError("two")
+        done.append(k)
+
+    threads = torch.get_num_threads()
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        try:
+            with pytest.raises(KeyError, match="two"):
+                one_thread_each(work, 5)
+            assert torch.get_num_threads() == count
+        finally:
+            torch.set_num_threads(threads)
+    assert {0, 1} <= set(done)
 
 
 def test_iterating_and_resuming_give_the_same_shots(some: Any) -> None:
@@ -115,7 +165,11 @@ def test_no_shots() -> None:
         ({"count": 1, "size": 8}, ValueError, "size must be at least 16 pixels, not 8"),
         ({"count": 1, "seed": -3}, ValueError, "seed must not be negative"),
         ({"count": 1, "start": -3}, ValueError, "start must not be negative"),
-        ({"count": 1, "preset": "argon"}, ValueError, "unknown preset 'argon'; known: cxidb10, helium, helium-balanced"),
+        (
+            {"count": 1, "preset": "argon"},
+            ValueError,
+            "unknown preset 'argon'; known: cxidb10, helium, helium-balanced",
+        ),
         ({"count": 1, "dtype": torch.float16}, TypeError, r"not torch\.float16"),
     ],
 )
