@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.call import Call, peer_module
 from cdifast.simulate import FlatDetector
-
-from ..call import Call, peer_module
 
 SLICES = 64
 COLUMNS_PER_WAVELENGTH = 12
@@ -82,8 +82,8 @@ def _call(
 
 def _field(
     droplet: Droplet,
-    grid: NDArray[np.float64],
-    depth: NDArray[np.float64],
+    grid: NDArray[Any],
+    depth: NDArray[Any],
     make: Callable[[NDArray[np.float64], NDArray[np.float64]], Transform],
     columns: int,
 ) -> NDArray[np.complex64]:

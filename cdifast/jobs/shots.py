@@ -36,8 +36,9 @@ def write_shots(
 
     Frames are uint16; the mask leaves out the detector's hole, what lies beyond its rim, and its dead place; the
     particles' parameters are a table at ``/entry_1/simulation_1/parameters``. Labels that are not the eleven classes
-    (preset ``cxidb10``) are columns at ``/entry_1/simulation_1/labels`` with an attribute ``classes``. An interrupted job
-    continues when the same call is repeated, with any ``batch`` and ``jobs``: the file is the same to the last bit.
+    (preset ``cxidb10``) are columns at ``/entry_1/simulation_1/labels`` with an attribute ``classes``. An interrupted
+    job continues when the same call is repeated, with any ``batch`` and ``jobs``: the frames are the same to the last
+    bit.
 
     Parameters
     ----------

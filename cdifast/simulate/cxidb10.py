@@ -11,8 +11,8 @@ species classification of P1's table 3. ``parameters["kind"]`` is the shape that
 - *T4*: the phage's head, an icosahedron 86 nm wide stretched to 120 nm along a five-fold axis (no tail);
 - *PBCV-1*: a regular icosahedron 190 nm across its corners.
 
-Sizes are textbook values, each spread by some per cent as particles from an aerosol are. Detector: two pnCCD halves of 512
-x 1024 pixels of 75 um with a gap and a hole. Photon energy 1.2 keV; the distance of 0.74 m and the hole are what we
+Sizes are textbook values, each spread by some per cent as particles from an aerosol are. Detector: two pnCCD halves of
+512 x 1024 pixels of 75 um with a gap and a hole. Photon energy 1.2 keV; the distance of 0.74 m and the hole are what we
 recall of Kassemeyer et al., Opt. Express 20 (2012) 4149, not read from the files. Absorption is left out: at 1.2 keV
 carbon and iron oxide lose 1/e in a micrometre or more. The small angle (3 degrees at the rim) makes every pattern
 Friedel-symmetric, and the rod so weak that it is told mostly by its straight streak.

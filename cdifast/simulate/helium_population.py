@@ -9,9 +9,9 @@ Eleven of the 7264 real label rows name no super-class, and one names Spherical/
 a droplet cannot be neither. Such a shot gets a droplet that also shows what was left out (Prolate, with a streak where
 only Layered was given; Elliptical), and keeps the labels that the researcher gave.
 
-Radii follow the recorded quantiles (of the sphere of equal volume; layered droplets are taken from 450 to 900 nm, among the largest, or
-they would hold few layers), photon energies are uniform over the experiment's range, absorption follows from the energy
-(:mod:`cdifast.simulate.optics`). The detector is :data:`RESPONSE`, the same one in all shots.
+Radii follow the recorded quantiles (of the sphere of equal volume; layered droplets are taken from 450 to 900 nm,
+among the largest, or they would hold few layers). Photon energies are uniform over the experiment's range, absorption
+follows from the energy (:mod:`cdifast.simulate.optics`). The detector is :data:`RESPONSE`, the same one in all shots.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _prolate(rng: np.random.Generator, records: NDArray[Any], *, layered: bool, 
     count = len(records)
     which = rng.random(count) * (0.65 if streak else 1.0)
     pills, flat = which < 0.45, (which >= 0.45) & (which < 0.65)
-    aspect = np.where(pills | flat, rng.uniform(1.6, 3.5, count), rng.uniform(1.4, 2.8, count))
+    aspect = np.where(pills | flat, rng.uniform(1.3, 3.5, count), rng.uniform(1.2, 2.8, count))
     _set_spheroids(rng, records, aspect)
     if layered:
         records["equatorial_radius"] = rng.uniform(450e-9, 900e-9, count) * aspect ** (-1 / 3)

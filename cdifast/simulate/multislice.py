@@ -220,8 +220,8 @@ def _slice_content(intervals: Tensor, slices: int, weights: list[Tensor]) -> lis
     """Matter shared out to slices: for each weight ``(B, I, ny, nx)`` a ``(B, ny, slices, nx)``, in units of a slice.
 
     ``intervals`` is ``(B, I, 2, ny, nx)`` in slices from the first one on. A stretch of matter gives slice ``j`` the
-    integral over it of the slice's B-spline. With ``S(u)`` that spline's integral up to ``u``, an end at ``t`` stands for
-    ``S(t - j)``: 1 in the slices before, 0 in those after, and only the nearest four need more than a comparison.
+    integral over it of the slice's B-spline. With ``S(u)`` that spline's integral up to ``u``, an end at ``t`` stands
+    for ``S(t - j)``: 1 in the slices before, 0 in those after, and only the nearest four need more than a comparison.
     """
     planes = torch.arange(slices, dtype=intervals.dtype, device=intervals.device)[:, None]
     parts: list[Tensor] = []
