@@ -1,1 +1,1 @@
-"""Studies that reproduce, or set beside real data, what the papers and this package claim: each a command of its own."""
+"""Studies that reproduce what the papers claim, or set this package beside real data: each a command of its own."""

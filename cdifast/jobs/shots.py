@@ -10,6 +10,7 @@ from cdifast.data import CxiWriter, RowDataset
 from cdifast.data.row_file import Compression
 from cdifast.labels import CLASSES
 from cdifast.simulate import PARAMETERS, PRESETS, Shots, iter_shots, shots
+from cdifast.simulate.simulation import VERSION
 
 from .processes import ordered_map
 from .progress import progress_bar
@@ -98,7 +99,7 @@ def write_shots(
         pixel_size=detector.pixel_pitch,
         compression=compression,
         columns=columns,
-        fingerprint={"preset": preset, "seed": seed, "start": start},
+        fingerprint={"simulator": VERSION, "preset": preset, "seed": seed, "start": start},
         overwrite=overwrite,
     ) as file:
         with progress_bar("simulated shots", count, show=progress, unit="shots") as report:

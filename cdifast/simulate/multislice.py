@@ -56,6 +56,7 @@ _CELLS_AT_ONCE = 1 << 18
 # Loss of the incoming field over half the slices, as an exponent, up to which single precision holds its growth and
 # decay; beyond, the transform is done in double precision.
 _LARGEST_EXPONENT = 40.0
+_MOST_EXPONENT = 350.0
 
 
 def far_field(
@@ -99,9 +100,12 @@ def far_field(
     ------
     TypeError
         If ``dtype`` is neither float32 nor float64.
+    ValueError
+        If an absorption length is below a 1400th of the particle's depth: it has no number then.
     """
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"dtype must be torch.float32 or torch.float64, not {dtype}")
+    asked = dtype.to_complex()
     unit = wavelength.double()
     device = unit.device
     half = shape.half_extents() / unit[:, None]
@@ -124,7 +128,11 @@ def far_field(
     loss = torch.zeros_like(unit)  # of the incoming field, per wavelength
     if absorption_length is not None:
         loss = unit / (2 * absorption_length.double())
-        if float(loss.max()) * -bottom > _LARGEST_EXPONENT:
+        exponent = float(loss.max()) * -bottom
+        if exponent > _MOST_EXPONENT:
+            shortest = float(absorption_length.min())
+            raise ValueError(f"absorption_length of {shortest:g} m is too short for a particle of this depth")
+        if exponent > _LARGEST_EXPONENT:
             dtype = torch.float64
     slip = torch.zeros_like(unit) if refraction is None else 2 * math.pi * refraction.double()
     incoming = _incoming(intervals, loss, slip)
@@ -162,7 +170,8 @@ def far_field(
         mirrored = _accumulate(mates, turn[..., n_x:].conj().resolve_conj())
         field = torch.cat([mirrored.conj().flip(1, 2), field], 2)
     spline = _sinc(torch.complex(depth, loss.expand_as(depth)) * (step / 2)).square().square()
-    return field * _phasor(bottom * depth) * (torch.exp(-bottom * loss) * step / across**2) / spline
+    field = field * _phasor(bottom * depth) * (torch.exp(-bottom * loss) * step / across**2) / spline
+    return field.to(asked)
 
 
 def _phasor(angle: Tensor) -> Tensor:

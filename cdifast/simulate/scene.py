@@ -89,7 +89,8 @@ def _first_field(
 
     field = transform(None)
     if record["layers"][0] > 0:
-        turn = rotation(*(torch.tensor(record[name].tolist()) for name in ("tilt", "azimuth", "roll")))
+        angles = (torch.tensor(record[name].tolist(), dtype=torch.float64) for name in ("tilt", "azimuth", "roll"))
+        turn = rotation(*angles)
         wave = turn[..., 2].to(device) * (2 * math.pi / float(record["layer_period"][0]))
         phase = complex(np.exp(1j * record["layer_phase"][0]))
         half = float(record["layers"][0]) / 2

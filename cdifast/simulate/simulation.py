@@ -22,6 +22,9 @@ from .response import Response
 from .scene import expected_pattern
 from .threads import one_thread_each
 
+VERSION: Final = 2
+"""Raised when a shot of the same preset, size, seed and index changes, so that no file holds shots of both kinds."""
+
 PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in (HELIUM, HELIUM_BALANCED, CXIDB10)}
 """Experiments that :func:`shots` knows, by name."""
 

@@ -173,6 +173,21 @@ def test_an_opaque_droplet_keeps_its_front() -> None:
     assert float(found.real) == pytest.approx(2 * l * math.pi * radius**2 / WAVELENGTH**3, rel=0.01)
 
 
+def test_opaque_droplets_do_not_overflow_single_precision() -> None:
+    shape = Spheroids(at(1e-6), at(1e-6), rotation(at(0.0), at(0.0), at(0.0)))
+    s = torch.linspace(-0.5, 0.5, 24, dtype=torch.float64)
+    for length in (15e-9, 3e-9):  # the incoming field falls by e^-33 and e^-167 over half the droplet
+        fields = [
+            far_field(shape, at(WAVELENGTH), s, absorption_length=at(length), dtype=kind)
+            for kind in (torch.float32, torch.float64)
+        ]
+        assert fields[0].dtype == torch.complex64
+        scale = float(fields[1].abs().max())
+        torch.testing.assert_close(fields[0].to(fields[1].dtype), fields[1], rtol=0, atol=1e-5 * scale)
+    with pytest.raises(ValueError, match="absorption_length of 1e-10 m is too short"):
+        far_field(shape, at(WAVELENGTH), s, absorption_length=at(1e-10))
+
+
 def test_tilted_ellipsoid_in_closed_form_and_its_asymmetry() -> None:
     """F = V 3 (sin u - u cos u) / u^3 with u = |A q|; u at opposite rim points differs as ``asymmetry`` says."""
     a, c, tilt = 350e-9, 230e-9, 0.9
