@@ -3,7 +3,8 @@
     PYTHONPATH=. python -m benchmarks.reproduce.real_helium --examples ../shared/data/helium_examples.npz --device cuda
 
 Shots of the presets ``helium`` (real label statistics) and ``helium-balanced``, half and half and both through the
-helium detector, are cropped and scaled as the seven published examples of the real data set are; P1's ResNet18 is
+helium detector, are cropped and scaled as the seven published examples of the real data set are, with unknown steps
+of that way drawn at random (`display.roughened`); P1's ResNet18 is
 trained on them and then labels the seven. Of each example one class is known, not all: they are not exclusive. So each
 network gives a 7 x 7 table of scores, examples by classes, in which the known pairs lie on the diagonal; and chance is
 what the same table gives for all 5040 ways to pair examples with classes, exactly. Scores are logits in standard
@@ -29,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.reproduce.display import CLASS_OF_EXAMPLE, COLUMNS, SIMULATED_SIZE, crop, display_scaled
+from benchmarks.reproduce.display import CLASS_OF_EXAMPLE, COLUMNS, SIMULATED_SIZE, crop, display_scaled, roughened
 from cdifast.data.augment import Augmentation
 from cdifast.evaluate import classification_metrics
 from cdifast.evaluate.predict import predict_logits
@@ -71,8 +72,8 @@ def simulated(count: int, seed: int, jobs: int, batch: int = 50) -> tuple[Tensor
         calls += [(min(batch, part - k), SIMULATED_SIZE, preset, seed, k) for k in range(0, part, batch)]
     parts = ordered_map(take, calls, jobs) if jobs > 1 else (take(*call) for call in calls)
     images, labels = [], []
-    for part_shots in parts:
-        images.append(prepared(crop(part_shots.images)))
+    for number, part_shots in enumerate(parts):
+        images.append(prepared(roughened(crop(part_shots.images), seed + number)))
         labels.append(part_shots.labels.numpy())
     return torch.cat(images), np.concatenate(labels)
 

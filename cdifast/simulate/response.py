@@ -46,6 +46,10 @@ class Response:
     stray : float
         Share of the background that is stray light from the hole's edge, falling as 1/r^2, brighter on one side; the
         rest is even.
+    halo : float
+        Share of each pixel's light that screen and optics spread over its neighbourhood, as a Gaussian.
+    halo_width : float
+        Its standard deviation as a fraction of the rim's radius.
     readout_noise : float
         Standard deviation in units of the image.
     experiment : int
@@ -65,17 +69,19 @@ class Response:
     exponent: float = 1.0
     dead: float = 0.0
     stray: float = 0.0
+    halo: float = 0.0
+    halo_width: float = 0.1
     readout_noise: float = 0.0
     experiment: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("counts_per_photon", "linear_photons"):
+        for name in ("counts_per_photon", "linear_photons", "halo_width"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         for name in ("gain_spread", "pixel_spread", "dead", "readout_noise", "experiment"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        for name in ("shading", "stray"):
+        for name in ("shading", "stray", "halo"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
         if not 0 < self.exponent <= 1:
@@ -84,7 +90,7 @@ class Response:
     @property
     def ideal(self) -> bool:
         """Whether each photon counts one, everywhere."""
-        return self == Response(stray=self.stray, experiment=self.experiment)
+        return self == Response(stray=self.stray, halo_width=self.halo_width, experiment=self.experiment)
 
     def gain_map(self, detector: FlatDetector) -> Tensor:
         """``(size, size)`` float64 gain relative to the mean: shading and pixel-to-pixel spread; always positive."""
@@ -128,6 +134,10 @@ class Response:
         if math.isfinite(self.linear_photons) and self.exponent < 1:
             knee = self.linear_photons * (REFERENCE_SIZE / detector.size) ** 2
             signal = knee * ((1 + signal / (knee * self.exponent)) ** self.exponent - 1)
+        if self.halo > 0:
+            spread = _gaussian(detector.size, self.halo_width * detector.size / 2).to(device, kind)
+            signal = (1 - self.halo) * signal + self.halo * (spread @ signal @ spread)
+            signal = torch.where(detector.lit().to(device), signal, 0)
         signal = signal * self.counts_per_photon
         if self.readout_noise > 0:
             noise = torch.empty_like(signal).normal_(0, self.readout_noise, generator=generator)
@@ -145,6 +155,15 @@ def _gamma(photons: Tensor, spread: float, generator: torch.Generator) -> Tensor
     normal = torch.empty_like(photons).normal_(generator=generator)
     cube = (1 - 1 / (9 * shape) + normal / (3 * shape.sqrt())).clamp_min_(0)
     return photons * cube * cube * cube
+
+
+@functools.lru_cache(maxsize=8)
+def _gaussian(size: int, width: float) -> Tensor:
+    """``(size, size)`` float64, symmetric: blurs along an axis by a Gaussian ``width`` pixels wide; what leaves the
+    image is lost.
+    """
+    c = torch.arange(size, dtype=torch.float64)
+    return torch.exp(-((c[:, None] - c) ** 2) / (2 * width**2)) / (width * math.sqrt(2 * math.pi))
 
 
 @functools.lru_cache(maxsize=8)

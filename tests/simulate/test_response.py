@@ -54,6 +54,22 @@ def test_the_gain_falls_at_many_photons() -> None:
     assert math.log(brighter / bright) / math.log(4) == pytest.approx(0.5, abs=0.03)
 
 
+def test_the_halo_spreads_a_spot_as_a_gaussian() -> None:
+    whole = FlatDetector(128, hole=0.0, round=False)
+    spot = torch.zeros(128, 128)
+    spot[64, 60] = 1e4
+    image = Response(halo=0.5, halo_width=0.1, counts_per_photon=6).record(spot, whole, generator()).double()
+    total = float(image.sum())
+    assert total == pytest.approx(6e4, rel=0.05)
+    assert float(image[64, 60]) / total == pytest.approx(0.5 + 0.5 / (2 * math.pi * 6.4**2), rel=0.01)
+    along = image[64].clone()
+    along[60] = 0
+    ratio = float(along[54] / along[48])  # 6 and 12 pixels off, sigma 6.4
+    assert ratio == pytest.approx(math.exp((12**2 - 6**2) / (2 * 6.4**2)), rel=0.05)
+    ring = Response(halo=0.5).record(torch.where(LIT, 50.0, 0.0), DETECTOR, generator())
+    assert int(ring[~LIT].max()) == 0
+
+
 def test_saturation_and_dark_corners() -> None:
     image = Response(counts_per_photon=1e4, readout_noise=5).record(torch.where(LIT, 50.0, 0.0), DETECTOR, generator())
     assert int(image[LIT].min()) == 65535
