@@ -49,6 +49,7 @@ ROWS = (
     Row("read-bitshuffle", "the same, bitshuffle-LZ4", "h5py `d[i]`", 1.5),
     Row("read-scattered", "reading 10,000 scattered frames of a chunked stack", "h5py `d[sorted_indices]`", 30),
     Row("read-virtual", "reading a slice of a virtual data set of 16 modules", "h5py `d[a:b]`", 5),
+    Row("simulate", "simulated 256x256 pattern on a flat detector", "NumPy loop over 64 slices", 5),
     Row("fused-published", "uint16 512x512 frames to 112x112 maps", "P1's 6.5 s a map", 30_000, published_of="fused"),
 )
 BY_ID = {row.id: row for row in ROWS}

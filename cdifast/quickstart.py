@@ -44,7 +44,7 @@ REPORT: Final = "report.html"
 SUMMARY: Final = "summary.json"
 STATE: Final = "quickstart.json"
 
-PRESET: Final = "helium"
+PRESET: Final = "helium-balanced"
 
 RECIPE: Final = TrainConfig(
     epochs=16, batch_size=32, learning_rate=0.1, warmup_epochs=1, decay_every=6.4, decay_factor=0.1

@@ -1,24 +1,16 @@
-"""The helium nanodroplet experiment (P1, section 2): its detector, and droplets to learn its classes from.
-
-Detector, photon energies and droplet sizes follow the experiment. The *mixture* does not: the real labels are
-80 % round and 3 % streaks, and a thousand shots of that teach a network little. Here the recipes below come
-about equally often, and each keeps a gap to its neighbours' thresholds (:mod:`cdifast.simulate.labelling`),
-so that few shots lie on a border that no observer could decide. Silhouettes of
-oblate droplets stay below an axis ratio of 1.45 and those of unbent prolate patterns above 1.6, as the two
-differ in little else. Labels come from the drawn particle, never from the recipe.
-"""
+"""The helium nanodroplet experiment (P1, section 2): what its presets have in common."""
 
 from __future__ import annotations
 
+import json
 import math
+from importlib import resources
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .detector import FlatDetector
-from .particles import PARAMETERS
-from .preset import Preset
 
 DISTANCE: Final = 0.065
 """m from the interaction region to the detector (P1, section 2)."""
@@ -33,176 +25,67 @@ code)."""
 PHOTON_ENERGY: Final = (19.0, 35.0)
 """eV (P1, section 2); wavelengths of 65 to 35 nm."""
 
-RADIUS_QUANTILES: Final[tuple[tuple[float, float], ...]] = (
-    (0.05, 140.85e-9),
-    (0.25, 259.0e-9),
-    (0.50, 332.0e-9),
-    (0.75, 404.0e-9),
-    (0.95, 554.45e-9),
+STATISTICS: Final[dict[str, Any]] = json.loads(
+    resources.files(__package__).joinpath("helium_labels.json").read_text(encoding="utf-8")
 )
-"""Quantiles (share, m) of the droplet radii recorded with the labels (CXIDB 94), their unit taken as nm. The
+"""Labels of the real data set: how often each combination of classes occurs, quantiles of the radii, and the source
+(CXIDB entry 94, CC0). The file carries numbers only, no images."""
+
+RADIUS_QUANTILES: Final[tuple[tuple[float, float], ...]] = tuple(
+    (float(share), radius * 1e-9) for share, radius in STATISTICS["radius_quantiles"].items() if 0 < float(share) < 1
+)
+"""Quantiles (share, m) of the droplet radii recorded with the labels, their unit taken as nm. The
 outer 5 % on either side are left out: they run to 0 and 1515, and 0 is no radius."""
 
-PHOTONS: Final = (5e4, 5e6)
-"""Scattered photons expected on the sensor, log-uniform. Our choice: from one or two rings above the noise to
-all of them."""
 
-BACKGROUND: Final = (1e2, 1e4)
-"""Photons expected on the sensor without any scattering, log-uniform, evenly spread. Our choice: weak."""
-
-ABSORPTION_LENGTH: Final = (0.5e-6, 5e-6)
-"""m, log-uniform. Our choice: helium turns from clear to opaque within these energies."""
-
-RECIPES: Final[tuple[tuple[str, float], ...]] = (
-    ("round", 0.18),
-    ("elliptical", 0.18),
-    ("prolate", 0.16),
-    ("streak", 0.18),
-    ("bent", 0.20),
-    ("empty", 0.10),
-)
-"""Share of each recipe in the mixture."""
-
-_HC = 1.239841984e-6  # eV m
+LAYER_PERIOD: Final = (6.0, 12.0)
+"""Periods of layers in wavelengths, our choice: a density wave scatters like the whole droplet, displaced by
+``wavelength / period`` in direction cosines. That keeps its forward peak inside the hole (0.17), and on the sensor the
+side streaks run along the main one, as in the published example."""
 
 
-def draw(rng: np.random.Generator) -> NDArray[Any]:
-    """One shot's parameters.
-
-    - *round*: a sphere, or an oblate droplet tilted so little that its silhouette's axis ratio is below 1.05.
-    - *elliptical*: an oblate droplet with a silhouette of 1.15 to 1.4.
-    - *prolate*: a prolate spheroid (axis ratio 1.8 to 2.5), seen from the side.
-    - *streak*: a pill 2.3 to 3.5 times as long as wide, seen from the side; half of them a little bent by
-      themselves.
-    - *bent*: such a pill or a prolate spheroid, tilted towards the beam by as much as bends its pattern
-      visibly (streak: by 1.5 to 3.5 of its own widths). Pills too small for that are drawn again.
-    - *empty*: no droplet.
-
-    Sizes are radii of the sphere of equal volume.
-    """
-    record = np.zeros((), dtype=PARAMETERS)
-    recipe = rng.choice([name for name, _ in RECIPES], p=[share for _, share in RECIPES])
-    record["background"] = _log_uniform(rng, *BACKGROUND)
-    record["wavelength"] = _HC / rng.uniform(*PHOTON_ENERGY)
-    record["absorption_length"] = _log_uniform(rng, *ABSORPTION_LENGTH)
-    if recipe == "empty":
-        record["kind"] = b"empty"
-        for name in ("equatorial_radius", "length", "bend", "tilt", "azimuth", "roll", "absorption_length"):
-            record[name] = np.nan
-        return record
-    record["photons"] = _log_uniform(rng, *PHOTONS)
-    record["azimuth"] = rng.uniform(0, 2 * math.pi)
-    record["roll"] = rng.uniform(0, 2 * math.pi)
-    _DROPLETS[recipe](rng, record)
-    return record
+def helium_detector(size: int) -> FlatDetector:
+    """The round plate with its hole, ``size`` pixels wide."""
+    return FlatDetector(size, distance=DISTANCE, max_angle=MAX_ANGLE, hole=HOLE)
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
-def _radius(rng: np.random.Generator) -> float:
+def draw_radius(rng: np.random.Generator, shape: int | tuple[int, ...] = ()) -> Any:
+    """Radii in m of spheres of the droplets' volume: quantiles interpolated linearly."""
     shares, radii = zip(*RADIUS_QUANTILES, strict=True)
-    return float(np.interp(rng.uniform(shares[0], shares[-1]), shares, radii))
+    return np.interp(rng.uniform(shares[0], shares[-1], shape), shares, radii)
 
 
-def _isotropic_tilt(rng: np.random.Generator) -> float:
-    return math.acos(rng.uniform(0, 1))
-
-
-def _spheroid(rng: np.random.Generator, record: NDArray[Any], aspect: float) -> None:
-    """Set kind and size of a spheroid with polar over equatorial radius ``aspect``."""
-    record["kind"] = b"sphere" if aspect == 1 else b"oblate" if aspect < 1 else b"prolate"
-    record["equatorial_radius"] = _radius(rng) * aspect ** (-1 / 3)
-    record["length"] = 2 * record["equatorial_radius"] * aspect
-
-
-def _pill(rng: np.random.Generator, record: NDArray[Any], aspect: float) -> None:
-    """Set kind and size of a pill ``aspect`` times as long as wide: volume 2 pi r^3 (aspect - 1/3)."""
-    record["kind"] = b"pill"
-    record["equatorial_radius"] = _radius(rng) * (2 / (3 * aspect - 1)) ** (1 / 3)
-    record["length"] = 2 * record["equatorial_radius"] * aspect
-
-
-def _round(rng: np.random.Generator, record: NDArray[Any]) -> None:
-    if rng.random() < 0.5:
-        _spheroid(rng, record, 1.0)
-        record["tilt"] = _isotropic_tilt(rng)
-    else:
-        ratio = rng.uniform(1.05, 1.45)
-        _spheroid(rng, record, 1 / ratio)
-        record["tilt"] = _oblate_tilt(ratio, rng.uniform(1, 1.05))
-
-
-def _elliptical(rng: np.random.Generator, record: NDArray[Any]) -> None:
-    seen = rng.uniform(1.15, 1.4)
-    ratio = rng.uniform(seen, 1.45)
-    _spheroid(rng, record, 1 / ratio)
-    record["tilt"] = _oblate_tilt(ratio, seen)
-
-
-def _oblate_tilt(ratio: float, seen: float) -> float:
+def oblate_tilt(ratio: Any, seen: Any) -> Any:
     """Tilt at which an oblate spheroid's silhouette has the axis ratio ``seen <= ratio``.
 
     Its minor half axis is hypot(a cos t, c sin t), so 1 / seen^2 = 1 - (1 - 1 / ratio^2) sin^2 t.
     """
-    return math.asin(math.sqrt((1 - seen**-2) / (1 - ratio**-2)))
+    return np.arcsin(np.sqrt((1 - seen**-2.0) / (1 - ratio**-2.0)))
 
 
-def _pill_bending(record: NDArray[Any]) -> float:
-    """Sagitta of a pill's streak at the rim in streak widths, over cos(tilt): see ``labelling``."""
-    return float(math.sin(MAX_ANGLE) ** 2 * record["length"] / (2 * record["wavelength"]))
+def place_second(rng: np.random.Generator, record: NDArray[Any], *, behind: bool) -> None:
+    """Put the second droplet of one record somewhere in the focus.
 
-
-def _spheroid_bending(record: NDArray[Any]) -> float:
-    """Sagitta of a prolate spheroid's ovals at the rim over their half width, over cos(tilt)."""
-    return float(math.sin(MAX_ANGLE) * record["length"] / (4 * record["equatorial_radius"]))
-
-
-def _own_bend(rng: np.random.Generator, record: NDArray[Any], most: float) -> float:
-    """None for half of the pills, else up to a fan of ``most`` streak widths (``labelling.BENT_FAN``)."""
-    fan = most if rng.random() < 0.5 else 0.0
-    return rng.uniform(0, 2 * fan * float(record["wavelength"] / (math.sin(MAX_ANGLE) * record["length"])))
-
-
-def _prolate(rng: np.random.Generator, record: NDArray[Any]) -> None:
-    _spheroid(rng, record, rng.uniform(1.8, 2.5))
-    record["tilt"] = math.acos(rng.uniform(0, 0.22 / _spheroid_bending(record)))
-
-
-def _streak(rng: np.random.Generator, record: NDArray[Any]) -> None:
-    _pill(rng, record, rng.uniform(2.3, 3.5))
-    record["bend"] = _own_bend(rng, record, 0.5)
-    record["tilt"] = math.acos(rng.uniform(0, min(0.5, 1 / _pill_bending(record))))
-
-
-def _bent(rng: np.random.Generator, record: NDArray[Any]) -> None:
-    steepest = math.cos(math.radians(30))  # further end-on, the crescent closes to rings
-    if rng.random() < 0.4:
-        _spheroid(rng, record, rng.uniform(1.8, 2.5))
-        record["tilt"] = math.acos(rng.uniform(0.36 / _spheroid_bending(record), steepest))
-        return
-    aspect, least, most = rng.uniform(2.3, 3.5), 1.5, 3.5
-    _pill(rng, record, aspect)
-    while _pill_bending(record) * steepest < least:
-        _pill(rng, record, aspect)
-    record["bend"] = _own_bend(rng, record, 1.0)
-    bending = _pill_bending(record)
-    record["tilt"] = math.acos(rng.uniform(least / bending, min(most / bending, steepest)))
-
-
-_DROPLETS: Final = {
-    "round": _round,
-    "elliptical": _elliptical,
-    "prolate": _prolate,
-    "streak": _streak,
-    "bent": _bent,
-}
-
-
-def _detector(size: int) -> FlatDetector:
-    return FlatDetector(size, distance=DISTANCE, max_angle=MAX_ANGLE, hole=HOLE)
-
-
-HELIUM: Final = Preset("helium", _detector, draw)
-"""The helium nanodroplet experiment with a learnable mixture of droplets."""
+    Parameters
+    ----------
+    behind : bool
+        Behind the first one (10 to 60 um), so that the interference is stationary on the sensor, between hole and
+        rim; else beside it (20 to 200 um, farther than 60 degrees from the beam), where it is too fine to be seen.
+    """
+    if behind:
+        distance = log_uniform(rng, 10e-6, 60e-6)
+        rim = math.tan(MAX_ANGLE)
+        # even over the sensor's area from a little inside the hole
+        aside = math.atan(rim * math.sqrt(rng.uniform((0.8 * HOLE) ** 2, 0.9**2)))
+    else:
+        distance = log_uniform(rng, 20e-6, 200e-6)
+        aside = rng.uniform(math.radians(60), math.radians(120))
+    turn = rng.uniform(0, 2 * math.pi)
+    record["second_x"] = distance * math.sin(aside) * math.cos(turn)
+    record["second_y"] = distance * math.sin(aside) * math.sin(turn)
+    record["second_z"] = distance * math.cos(aside)

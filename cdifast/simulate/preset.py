@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .detector import FlatDetector
+from .response import Response
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,19 @@ class Preset:
     ----------
     name : str
         As users give it.
+    classes : tuple of str
+        What the columns of the labels mean, 16 at most.
     detector : callable
         From the image size in pixels to the detector.
+    response : Response
+        How it records photons.
     draw : callable
-        From a random generator to one record ``()`` of :data:`cdifast.simulate.PARAMETERS` (its ``index`` is
-        set later).
+        From a random generator to one record ``()`` of :data:`cdifast.simulate.PARAMETERS`, its ``classes`` set (its
+        ``index`` is set later).
     """
 
     name: str
+    classes: tuple[str, ...]
     detector: Callable[[int], FlatDetector]
+    response: Response
     draw: Callable[[np.random.Generator], NDArray[Any]]

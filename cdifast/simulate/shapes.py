@@ -155,9 +155,12 @@ class Pills:
     def centreline(self) -> Tensor:
         """Corners ``(B, segments + 1, 3)`` of the centreline, in the laboratory; their mean is the origin."""
         segments = CENTRELINE_SEGMENTS if bool((self.bend != 0).any()) else 1
+        return self.points_along(torch.linspace(-0.5, 0.5, segments + 1, dtype=torch.float64, device=self.bend.device))
+
+    def points_along(self, t: Tensor) -> Tensor:
+        """Points ``(B, n, 3)`` at the shares ``t (n,)`` of the centreline, -1/2 to 1/2; their mean is the origin."""
         bend = self.bend.double()[:, None]
         straight = (self.length - 2 * self.radius).double()[:, None]
-        t = torch.linspace(-0.5, 0.5, segments + 1, dtype=torch.float64, device=bend.device)
         # sinc keeps the straight limit: sin(s b)/b = s sinc(s b), (1 - cos(s b))/b = (s^2 b / 2) sinc(s b /
         # 2)^2
         along = straight * t * torch.sinc(t * bend / torch.pi)

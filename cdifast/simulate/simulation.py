@@ -12,14 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .cxidb10 import CXIDB10
 from .detector import FlatDetector, photon_counts
-from .helium import HELIUM
-from .labelling import labels_for
-from .multislice import far_field
-from .particles import PARAMETERS, shape_of
+from .helium_balanced import HELIUM_BALANCED
+from .helium_population import HELIUM
+from .particles import PARAMETERS, classes_of
 from .preset import Preset
+from .response import Response
+from .scene import expected_pattern
+from .threads import one_thread_each
 
-PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in (HELIUM,)}
+VERSION: Final = 2
+"""Raised when a shot of the same preset, size, seed and index changes, so that no file holds shots of both kinds."""
+
+PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in (HELIUM, HELIUM_BALANCED, CXIDB10)}
 """Experiments that :func:`shots` knows, by name."""
 
 
@@ -30,19 +36,51 @@ class Shots:
     Attributes
     ----------
     images : Tensor
-        ``(N, size, size)`` int32 photon counts, 0 to 65535.
+        ``(N, size, size)`` int32, 0 to 65535: photon counts, or what the preset's detector makes of them
+        (:class:`Response`).
     labels : Tensor
-        ``(N, 11)`` uint8 in the order of :data:`cdifast.labels.CLASSES`.
+        ``(N, C)`` uint8, one column for each of ``classes``.
     parameters : ndarray
         ``(N,)`` of :data:`PARAMETERS`: particle, orientation and photons, SI units.
+    classes : tuple of str
+        What the labels' columns mean: :data:`cdifast.labels.CLASSES` for the helium presets.
     """
 
     images: Tensor
     labels: Tensor
     parameters: NDArray[Any]
+    classes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.images)
+
+
+def parameters(count: int, preset: str = "helium", seed: int = 0, start: int = 0) -> NDArray[Any]:
+    """The parameters and labels of :func:`shots`, without making the images.
+
+    Parameters
+    ----------
+    count, preset, seed, start
+        As :func:`shots`.
+
+    Returns
+    -------
+    ndarray
+        ``(count,)`` of :data:`PARAMETERS`; :func:`classes_of` turns its ``classes`` into columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`shots`.
+    """
+    count, start, seed = _natural("count", count), _natural("start", start), _natural("seed", seed)
+    experiment = _preset(preset)
+    records = np.empty(count, dtype=PARAMETERS)
+    for k in range(count):
+        particle = np.random.SeedSequence(seed, spawn_key=(start + k, 0))
+        records[k] = experiment.draw(np.random.default_rng(particle))
+        records[k]["index"] = start + k
+    return records
 
 
 def shots(
@@ -52,20 +90,28 @@ def shots(
     seed: int = 0,
     start: int = 0,
     *,
+    response: Response | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Shots:
     """Simulate diffraction images of single particles, with labels.
 
-    Each shot is the multi-slice far field of one particle (:func:`far_field`) on a flat detector
-    (:class:`FlatDetector`: projection, solid angle, hole), scaled to the shot's expected photons, plus an
-    even background, as Poisson counts that saturate at 65535. The preset ``helium`` is described in
-    :mod:`cdifast.simulate.helium`, the labels' rules in :func:`labels_for`.
+    Each shot is the multi-slice far field of one particle or two (:func:`far_field`, :func:`expected_pattern`) on a
+    flat detector (:class:`FlatDetector`: projection, solid angle, hole), scaled to the shot's expected photons, plus a
+    background, as the detector records it (:class:`Response`; Poisson counts that saturate at 65535 if ideal). Presets:
+
+    - ``helium``: the helium experiment, label combinations as frequent as in the real data set, detector with its
+      faults (:mod:`cdifast.simulate.helium_population`);
+    - ``helium-balanced``: a mixture that a small network learns from, ideal detector
+      (:mod:`cdifast.simulate.helium_balanced`);
+    - ``cxidb10``: five species in soft X-rays, labels one-hot (:mod:`cdifast.simulate.cxidb10`).
+
+    Which particle shows which class is decided by the rules of :func:`labels_for`.
 
     Shot ``k`` depends on ``(preset, size, seed, start + k)`` only: ``shots(100, seed=1)`` holds the very
-    image of ``shots(1, seed=1, start=k)`` at ``k``. Parameters and labels are the same everywhere; counts are
-    bit-equal on one device with one build and thread count of torch (elsewhere the expected photons differ in
-    the last digits).
+    image of ``shots(1, seed=1, start=k)`` at ``k``, whatever the number of threads: each shot is computed by one.
+    Parameters and labels are the same everywhere; images are bit-equal on one kind of device with one build of torch
+    (elsewhere the expected photons differ in the last digits).
 
     Parameters
     ----------
@@ -77,8 +123,11 @@ def shots(
         A key of :data:`PRESETS`.
     seed, start : int
         Non-negative: the random sequence, and the index of the first shot in it.
+    response : Response, optional
+        Another detector response than the preset's; ``Response()`` counts photons ideally.
     device : torch.device or str
-        Where to compute and to leave images and labels.
+        Where to compute and to leave images and labels. On the CPU, shots are shared out to ``torch.get_num_threads()``
+        threads.
     dtype : torch.dtype
         float32 or float64: precision of the far field.
 
@@ -89,30 +138,24 @@ def shots(
     ValueError
         If a number is out of range or the preset is unknown.
     """
-    count, start, seed = _natural("count", count), _natural("start", start), _natural("seed", seed)
-    if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; known: {', '.join(sorted(PRESETS))}")
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"dtype must be torch.float32 or torch.float64, not {dtype}")
-    experiment = PRESETS[preset]
+    experiment = _preset(preset)
     detector = experiment.detector(_natural("size", size))
+    records = parameters(count, preset, seed, start)
     device = torch.device(device)
+    images = torch.empty(len(records), size, size, dtype=torch.int32, device=device)
+    camera = _Camera(detector, experiment.response if response is None else response, device, dtype)
 
-    images = torch.empty(count, size, size, dtype=torch.int32, device=device)
-    parameters = np.empty(count, dtype=PARAMETERS)
-    lit = detector.lit().to(device)
-    for k in range(count):
-        # One shot at a time: products of one shape round alike whatever else is in the batch, and each
-        # particle gets grids of its own size.
-        particle, counting = np.random.SeedSequence(seed, spawn_key=(start + k,)).spawn(2)
-        parameters[k] = experiment.draw(np.random.default_rng(particle))
-        parameters[k]["index"] = start + k
-        expected = torch.where(lit, _expected_photons(parameters[k : k + 1], detector, lit, device, dtype), 0)
+    def take(k: int) -> None:
+        counting = np.random.SeedSequence(seed, spawn_key=(start + k, 1))
         generator = torch.Generator(device)
         generator.manual_seed(int(counting.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-        images[k] = photon_counts(expected, generator)
-    labels = torch.from_numpy(labels_for(parameters, detector.max_angle)).to(device)
-    return Shots(images, labels, parameters)
+        images[k] = camera.take(records[k : k + 1], generator)
+
+    one_thread_each(take, len(records), parallel=device.type == "cpu")
+    labels = torch.from_numpy(classes_of(records, len(experiment.classes))).to(device)
+    return Shots(images, labels, records, experiment.classes)
 
 
 def iter_shots(
@@ -123,6 +166,7 @@ def iter_shots(
     start: int = 0,
     *,
     batch: int = 64,
+    response: Response | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[Shots]:
@@ -134,7 +178,7 @@ def iter_shots(
     ----------
     batch : int
         Shots in each item, the last one may hold fewer.
-    count, size, preset, seed, start, device, dtype
+    count, size, preset, seed, start, response, device, dtype
         See :func:`shots`.
 
     Yields
@@ -149,30 +193,38 @@ def iter_shots(
     """
     if _natural("batch", batch) < 1:
         raise ValueError("batch must be at least 1")
-    shots(0, size, preset, seed, start, device=device, dtype=dtype)  # every check but count's
+    shots(0, size, preset, seed, start, response=response, device=device, dtype=dtype)  # every check but count's
     stop = _natural("start", start) + _natural("count", count)
     return (
-        shots(min(batch, stop - first), size, preset, seed, first, device=device, dtype=dtype)
+        shots(min(batch, stop - first), size, preset, seed, first, response=response, device=device, dtype=dtype)
         for first in range(start, stop, batch)
     )
 
 
-def _expected_photons(
-    record: NDArray[Any], detector: FlatDetector, lit: Tensor, device: torch.device, dtype: torch.dtype
-) -> Tensor:
-    """Expected photons ``(size, size)`` of the one shot in ``record (1,)``; right on lit pixels only."""
-    even = torch.full_like(lit, 1, dtype=dtype) * (float(record["background"][0]) / int(lit.sum()))
-    if record["kind"][0] == b"empty":
-        return even
-    shape = shape_of(record, device)
-    wavelength, absorption_length = (
-        torch.tensor(record[name].tolist(), dtype=torch.float64, device=device)
-        for name in ("wavelength", "absorption_length")
-    )
-    grid = detector.direction_grid(float(shape.reach() / wavelength)).to(device)
-    field = far_field(shape, wavelength, grid, absorption_length=absorption_length, dtype=dtype)
-    pattern = detector.resample(field)[0].abs().square() * detector.solid_angle().to(device, dtype)
-    return even + pattern * (float(record["photons"][0]) / pattern[lit].sum())
+class _Camera:
+    """Turns records into images; what all shots share is prepared once."""
+
+    def __init__(self, detector: FlatDetector, response: Response, device: torch.device, dtype: torch.dtype) -> None:
+        self.detector, self.response, self.device, self.dtype = detector, response, device, dtype
+        self.lit = detector.lit().to(device)
+        self.background = response.background(detector).to(device, dtype)
+
+    def take(self, record: NDArray[Any], generator: torch.Generator) -> Tensor:
+        """The image ``(size, size)`` int32 of the one shot in ``record (1,)``."""
+        expected = self.background * float(record["background"][0])
+        if record["kind"][0] != b"empty":
+            expected = expected + expected_pattern(record, self.detector, device=self.device, dtype=self.dtype)
+        # Interference and resampling may leave -1e-7 of the brightest pixel where there is no light.
+        expected = torch.where(self.lit, expected, 0).clamp_min_(0)
+        if self.response.ideal:
+            return photon_counts(expected, generator)
+        return self.response.record(expected, self.detector, generator)
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; known: {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]
 
 
 def _natural(name: str, value: int) -> int:

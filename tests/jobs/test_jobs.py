@@ -227,7 +227,9 @@ def test_shots_file_holds_the_simulators_shots(tmp_path: Path) -> None:
         assert frames.energy is not None
         np.testing.assert_allclose(frames.energy * expected.parameters["wavelength"], 1.98644586e-25, rtol=1e-8)
         assert frames.mask is not None
-        assert (frames[:][:, ~frames.mask] == 0).all()
+        preset = simulate.PRESETS["helium"]
+        assert np.array_equal(frames.mask, preset.response.good(preset.detector(32)).numpy())
+        assert (frames[:][:, ~preset.detector(32).lit().numpy()] == 0).all()
     with h5py.File(path) as file:
         assert np.array_equal(
             file["/entry_1/simulation_1/parameters"][:]["tilt"], expected.parameters["tilt"], equal_nan=True
@@ -236,6 +238,46 @@ def test_shots_file_holds_the_simulators_shots(tmp_path: Path) -> None:
         # 32 pixels reach 30 degrees on either side of the axis, 65 mm behind the particle.
         assert detector["distance"][()] == 0.065
         np.testing.assert_allclose(detector["x_pixel_size"][()] * 16, 0.065 * np.tan(np.radians(30)))
+
+
+def test_processes_write_the_same_file_and_take_over_from_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of seven shots by this process, interrupted; the rest by two others."""
+    from cdifast.jobs import shots as shots_module
+
+    original = shots_module.iter_shots
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        for number, batch in enumerate(original(*arguments, **options)):
+            if number == 1:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(shots_module, "iter_shots", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        write_shots(tmp_path / "a.cxi", 7, size=32, preset="cxidb10", batch=3)
+    monkeypatch.undo()
+    path = write_shots(tmp_path / "a.cxi", 7, size=32, preset="cxidb10", batch=2, jobs=2)
+    expected = simulate.shots(7, size=32, preset="cxidb10")
+    with open_frames(path) as frames:
+        assert np.array_equal(frames[:], expected.images.numpy())
+        assert frames.labels is None  # these are not the eleven classes
+        assert frames.mask is not None
+        assert not frames.mask[15:17].any()  # the gap
+    with h5py.File(path) as file:
+        species = file["/entry_1/simulation_1/labels"]
+        assert np.array_equal(species[:], expected.labels.numpy())
+        assert tuple(species.attrs["classes"]) == expected.classes
+        assert file["/entry_1/simulation_1/parameters"][:].tobytes() == expected.parameters.tobytes()
+
+
+def test_ordered_map_keeps_order_and_raises() -> None:
+    from cdifast.jobs.processes import ordered_map
+
+    assert list(ordered_map(pow, [], 2)) == []
+    results = ordered_map(divmod, [(7, 2), (9, 4), (1, 0)], 2)
+    assert [next(results), next(results)] == [(3, 1), (2, 1)]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
 
 
 def test_interrupted_shots_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +302,12 @@ def test_interrupted_shots_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"count": 0}, "count must be at least 1"), ({"count": 3, "size": 4}, "size"), ({"count": 3, "preset": "x"}, "x")],
+    [
+        ({"count": 0}, "count must be at least 1"),
+        ({"count": 3, "size": 4}, "size"),
+        ({"count": 3, "preset": "x"}, "x"),
+        ({"count": 3, "jobs": 0}, "jobs"),
+    ],
 )
 def test_wrong_simulation_arguments_leave_no_file(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

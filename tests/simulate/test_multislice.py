@@ -61,7 +61,7 @@ def test_sphere_at_small_angle() -> None:
     found = field_of(sphere(radius), s)
     u = K * (s[:, None] ** 2 + s**2).sqrt() * radius
     volume = 4 / 3 * math.pi * (radius / WAVELENGTH) ** 3
-    torch.testing.assert_close(found.abs() ** 2 / volume**2, sphere_form(u) ** 2, rtol=0, atol=2e-4)
+    torch.testing.assert_close(found.abs() ** 2 / volume**2, sphere_form(u) ** 2, rtol=0, atol=3e-4)
 
 
 def directions(count: int) -> Tensor:

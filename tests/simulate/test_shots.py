@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cdifast.simulate import PARAMETERS, PRESETS, FlatDetector, far_field, iter_shots, shape_of, shots
+from cdifast.simulate import PARAMETERS, PRESETS, FlatDetector, Response, far_field, iter_shots, shape_of, shots
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,56 @@ def test_a_shot_does_not_depend_on_its_batch(some: Any) -> None:
         assert alone.parameters.tobytes() == some.parameters[k : k + 1].tobytes()
 
 
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_shot_does_not_depend_on_threads_or_order(preset: str) -> None:
+    """One thread or three, forwards or alone: the same bits. Seed 2 has two droplets, layers, pills and waves."""
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        serial = shots(12, 64, preset, seed=2)
+        torch.set_num_threads(3)
+        parallel = shots(12, 64, preset, seed=2)
+        backwards = [shots(1, 64, preset, seed=2, start=k).images[0] for k in (11, 4, 0)]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(serial.images, parallel.images)
+    assert torch.equal(torch.stack(backwards), serial.images[[11, 4, 0]])
+    assert int((serial.images.flatten(1).amax(1) > 0).sum()) == 12
+
+
+def test_another_response_sees_the_same_particles() -> None:
+    ideal, full = shots(6, 48, seed=1, response=Response()), shots(6, 48, seed=1)
+    assert ideal.parameters.tobytes() == full.parameters.tobytes()
+    assert not torch.equal(ideal.images, full.images)
+    expected = ideal.parameters["photons"] + ideal.parameters["background"]
+    unsaturated = (ideal.images.flatten(1).amax(1) < 65535).numpy()
+    score = (ideal.images.flatten(1).sum(1).numpy() - expected) / np.sqrt(expected)
+    assert np.abs(score[unsaturated]).max() < 4.5
+
+
+def test_errors_of_a_thread_reach_the_caller() -> None:
+    from cdifast.simulate.threads import one_thread_each
+
+    done: list[int] = []
+
+    def work(k: int) -> None:
+        if k == 2:
+            raise KeyError("two")
+        done.append(k)
+
+    threads = torch.get_num_threads()
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        try:
+            with pytest.raises(KeyError, match="two"):
+                one_thread_each(work, 5)
+            assert torch.get_num_threads() == count
+        finally:
+            torch.set_num_threads(threads)
+    assert {0, 1} <= set(done)
+
+
 def test_iterating_and_resuming_give_the_same_shots(some: Any) -> None:
     parts = list(iter_shots(8, 48, seed=1, batch=3))
     assert [len(part) for part in parts] == [3, 3, 2]
@@ -59,7 +109,7 @@ def test_hole_and_corners_count_nothing() -> None:
 def test_photons_follow_their_expectation() -> None:
     # total counts over sqrt(expected) is standard normal but for saturation, which takes only from the bright
     # shots
-    many = shots(24, 32, seed=4)
+    many = shots(24, 32, "helium-balanced", seed=4)
     expected = torch.from_numpy(many.parameters["photons"] + many.parameters["background"])
     unsaturated = many.images.flatten(1).amax(1) < 65535
     score = ((many.images.flatten(1).sum(1) - expected) / expected.sqrt())[unsaturated]
@@ -70,8 +120,8 @@ def test_photons_follow_their_expectation() -> None:
 
 def test_counts_scatter_round_the_far_field() -> None:
     """One image rebuilt from its parameters in float64, compared pixel by pixel by chi-squared."""
-    candidates = (shots(1, 64, seed=6, start=k) for k in range(50))
-    first = next(s for s in candidates if s.labels[0, 4] and s.images.max() < 65535)
+    candidates = (shots(1, 64, "helium-balanced", seed=6, start=k) for k in range(80))
+    first = next(s for s in candidates if s.labels[0].tolist() == [0, 0, 0, 1, 1] + 6 * [0] and s.images.max() < 65535)
     record = first.parameters
     detector = FlatDetector(64, distance=0.065, max_angle=np.radians(30), hole=155 / 517)
     shape = shape_of(record)
@@ -91,7 +141,7 @@ def test_counts_scatter_round_the_far_field() -> None:
 
 
 def test_single_and_double_precision_expect_the_same() -> None:
-    one, two = shots(6, 32, seed=8), shots(6, 32, seed=8, dtype=torch.float64)
+    one, two = (shots(6, 32, "helium-balanced", seed=8, dtype=kind) for kind in (torch.float32, torch.float64))
     assert one.parameters.tobytes() == two.parameters.tobytes()
     a, b = one.images.double(), two.images.double()
     # different draws of the same means: totals agree within the noise
@@ -115,7 +165,11 @@ def test_no_shots() -> None:
         ({"count": 1, "size": 8}, ValueError, "size must be at least 16 pixels, not 8"),
         ({"count": 1, "seed": -3}, ValueError, "seed must not be negative"),
         ({"count": 1, "start": -3}, ValueError, "start must not be negative"),
-        ({"count": 1, "preset": "argon"}, ValueError, "unknown preset 'argon'; known: helium"),
+        (
+            {"count": 1, "preset": "argon"},
+            ValueError,
+            "unknown preset 'argon'; known: cxidb10, helium, helium-balanced",
+        ),
         ({"count": 1, "dtype": torch.float16}, TypeError, r"not torch\.float16"),
     ],
 )
@@ -133,7 +187,7 @@ def test_bad_batch_is_named() -> None:
 
 
 def test_mixed_shapes_are_refused(some: Any) -> None:
-    with pytest.raises(ValueError, match="all pills or all spheroids"):
+    with pytest.raises(ValueError, match="of one kind, for example all pills or all spheroids"):
         shape_of(some.parameters)
 
 
@@ -141,7 +195,7 @@ def test_mixed_shapes_are_refused(some: Any) -> None:
 def test_cuda_shots_match_in_expectation() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    one, two = shots(6, 32, seed=8), shots(6, 32, seed=8, device="cuda")
+    one, two = (shots(6, 32, "helium-balanced", seed=8, device=device) for device in ("cpu", "cuda"))
     assert two.images.is_cuda
     assert torch.equal(one.labels, two.labels.cpu())
     a, b = one.images.double().flatten(1), two.images.cpu().double().flatten(1)
