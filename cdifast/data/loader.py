@@ -86,7 +86,7 @@ class FrameLoader:
     Parameters
     ----------
     frames : Frames or array_like, (N, H, W)
-        From `open_frames`, or in memory.
+        From `open_frames`, in memory, or whatever has ``shape``, ``dtype`` and ``read`` as `Frames` has.
     batch_size : int
         Frames a batch.
     pipeline : FramePipeline, optional
@@ -141,7 +141,7 @@ class FrameLoader:
 
     def __init__(
         self,
-        frames: Frames | ArrayLike,
+        frames: Frames | Readable | ArrayLike,
         *,
         batch_size: int = 64,
         pipeline: FramePipeline | None = None,
@@ -159,7 +159,7 @@ class FrameLoader:
         window: int | None = None,
         on_error: OnError = "raise",
     ) -> None:
-        source: Readable = frames if isinstance(frames, Frames) else ArrayFrames(frames)
+        source = frames if isinstance(frames, Readable) else ArrayFrames(frames)
         self.pipeline = pipeline or FramePipeline()
         self.device = torch.device(device)
         if on_error not in ("raise", "skip"):

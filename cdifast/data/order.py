@@ -186,10 +186,11 @@ class FrameOrder:
                 windows = np.array([0, len(order)])
             else:
                 chunk_keys = epoch_keys(int(self._chunk.max()) + 1, self.seed, Purpose.CHUNKS, epoch)
-                order = np.lexsort((keys, chunk_keys[self._chunk]))[part]
+                rank_of_chunk = np.argsort(np.argsort(chunk_keys, kind="stable"), kind="stable")
+                order = _argsort_within(rank_of_chunk[self._chunk], keys)[part]
                 windows = self._windows(self._chunk[order])
                 mixing = epoch_keys(count, self.seed, Purpose.MIXING, epoch)[order]
-                order = order[np.lexsort((mixing, np.repeat(np.arange(len(windows) - 1), np.diff(windows))))]
+                order = order[_argsort_within(np.repeat(np.arange(len(windows) - 1), np.diff(windows)), mixing)]
         steps, size = self._steps, self.batch_size
         edges = np.arange(steps + 1) * size
         if not self.drop_last:
@@ -234,3 +235,10 @@ class FrameOrder:
             self._step += 1
             yield plan.batch(step).tolist()
         self.set_epoch(self.epoch + 1)
+
+
+def _argsort_within(groups: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Order by group, then by key: one sort of numbers made of both, several times faster than `numpy.lexsort`."""
+    bits = np.uint64(int(groups.max()).bit_length())
+    shifted = groups.astype(np.uint64) << (np.uint64(64) - bits) if bits else np.uint64(0)
+    return np.argsort(shifted | (keys >> bits), kind="stable")

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,8 +24,9 @@ from .order import EpochPlan
 OnError = Literal["raise", "skip"]
 
 
+@runtime_checkable
 class Readable(Protocol):
-    """What the loader needs of `Frames`."""
+    """What the loader needs of `Frames`; it also looks for ``mask``, ``labels`` and ``chunks``."""
 
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
