@@ -71,7 +71,7 @@ class DaliBatches:
             raise ValueError(f"device: found {device}, expected cpu or cuda for the DALI backend")
         self._frames, self._mask, self._pipeline, self._order = frames, mask, pipeline, order
         self._device, self._prefetch, self._on_error = device, prefetch, on_error
-        self._preparer = Preparer(torch.empty(0, *frames.shape[1:]), mask, pipeline.preparation)
+        self._preparer = Preparer(frames.shape[1:], mask, pipeline.preparation)
         self._graph = Graph(pipeline, self._preparer, "gpu" if device.type == "cuda" else "cpu")
 
     def build(self, source: Any) -> Any:

@@ -105,7 +105,7 @@ class TorchPipeline:
         device: str | torch.device = "cpu",
     ) -> None:
         self.pipeline = pipeline
-        self.preparer = Preparer(torch.empty(0, *shape), mask, pipeline.preparation, device)
+        self.preparer = Preparer(shape, mask, pipeline.preparation, device)
 
     @torch.no_grad()
     def __call__(self, frames: torch.Tensor, changes: Changes | None) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -137,11 +137,11 @@ def prepare_frames(
     preparer = None
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
-        values = _as_tensor(source[start:stop])
+        frames = _as_tensor(source[start:stop])
         if preparer is None or (good is not None and good.ndim == 3):
             part = good[start:stop] if good is not None and good.ndim == 3 else good
-            preparer = Preparer(values, part, preparation, device)
-        inputs[start:stop] = preparer.checked(values, start, named)
+            preparer = Preparer.of(frames, part, preparation, device)
+        inputs[start:stop] = preparer.checked(frames, start, named)
         if progress is not None:
             progress(stop, count)
     return inputs
@@ -186,9 +186,8 @@ def prepare_batch(
     ValueError, TypeError
         As in `prepare_frames`.
     """
-    preparation = preparation or InputPreparation()
     values = _as_tensor(frames)
-    return Preparer(values, mask, preparation, device).checked(values, first_index, source)
+    return Preparer.of(values, mask, preparation or InputPreparation(), device).checked(values, first_index, source)
 
 
 class Preparer:
@@ -198,10 +197,10 @@ class Preparer:
 
     Parameters
     ----------
-    frames
-        (N, H, W): frames of the shape that is prepared.
+    shape
+        (H, W) of the frames.
     mask
-        As in `prepare_frames`; with (N, H, W) only these N frames can be prepared.
+        As in `prepare_frames`; with (N, H, W) only batches of N frames can be prepared.
     preparation
         Size, filter and scaling.
     device
@@ -221,31 +220,50 @@ class Preparer:
 
     def __init__(
         self,
-        frames: torch.Tensor,
+        shape: tuple[int, int],
         mask: ArrayLike | None,
         preparation: InputPreparation,
         device: str | torch.device = "cpu",
     ) -> None:
-        _, height, width = frames.shape
-        good = torch.ones(1, height, width, dtype=torch.bool) if mask is None else _good_pixels(frames, mask)
+        good = torch.ones(1, *shape, dtype=torch.bool) if mask is None else torch.from_numpy(_as_mask(mask).copy())
+        if good.shape[-2:] != shape:
+            raise ValueError(f"mask: found shape {tuple(good.shape)}, expected {shape} or (N, {shape[0]}, {shape[1]})")
+        good = good if good.dim() == 3 else good[None]
         self.preparation = preparation
-        self.resizer = Resizer(height, width, preparation.size, preparation.filter, device)
+        self.resizer = Resizer(shape[0], shape[1], preparation.size, preparation.filter, device)
         self.bad = None if bool(good.all()) else ~good.to(device)
         weight = self.resizer(good)
         # The float32 sums of a fully covered cell may fall short of 1 by rounding.
         self.valid = weight >= preparation.min_weight - 1e-5
         self.all_valid = bool(self.valid.all())
         self.inverse_weight = torch.where(self.valid, 1 / weight, 0)
-        self._whole = self.bad is None and height == width
+        self._whole = self.bad is None and shape[0] == shape[1]
         self._count = self.valid.sum(dim=(1, 2), keepdim=True).clamp_min(1)
 
-    def checked(self, frames: torch.Tensor, first_index: int = 0, source: Frames | None = None) -> torch.Tensor:
+    @classmethod
+    def of(
+        cls,
+        frames: torch.Tensor,
+        mask: ArrayLike | None,
+        preparation: InputPreparation,
+        device: str | torch.device = "cpu",
+    ) -> Preparer:
+        """For frames like these; with a mask (N, H, W) for these alone."""
+        shape = frames.shape
+        if mask is not None and np.shape(mask) not in (shape, shape[1:]) and np.ndim(mask) in (2, 3):
+            raise ValueError(f"mask: found shape {np.shape(mask)}, expected {tuple(shape[1:])} or {tuple(shape)}")
+        return cls((shape[1], shape[2]), mask, preparation, device)
+
+    def checked(
+        self, frames: ArrayLike | torch.Tensor, first_index: int = 0, source: Frames | None = None
+    ) -> torch.Tensor:
         """Turn frames (N, H, W) into images (N, 1, S, S); a `FrameError` names the first with a NaN or infinity."""
-        images = self(frames)
-        if frames.is_floating_point() and not torch.isfinite(images).all():
+        values = _as_tensor(frames)
+        images = self(values)
+        if values.is_floating_point() and not torch.isfinite(images).all():
             # Products carry a NaN or infinity of any good pixel into the images; only then is it worth looking for.
             good = None if self.bad is None else ~self.bad.cpu().numpy()
-            check_finite(frames.to("cpu", torch.float32), good, first_index, source)
+            check_finite(values.to("cpu", torch.float32), good, first_index, source)
         return images
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
@@ -298,12 +316,3 @@ def _as_mask(mask: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
     if array.ndim not in (2, 3):
         raise ValueError(f"mask: found shape {array.shape}, expected (H, W) or (N, H, W)")
     return array
-
-
-def _good_pixels(values: torch.Tensor, mask: ArrayLike) -> torch.Tensor:
-    good = torch.from_numpy(_as_mask(mask).copy())
-    if good.shape not in (values.shape[1:], values.shape):
-        raise ValueError(
-            f"mask: found shape {tuple(good.shape)}, expected {tuple(values.shape[1:])} or {tuple(values.shape)}"
-        )
-    return good if good.dim() == 3 else good[None]

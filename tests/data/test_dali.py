@@ -113,7 +113,7 @@ def test_every_operator_has_a_gpu_kernel(dali: Any, device: str) -> None:
     mask = np.ones((47, 60), bool)
     mask[10:20] = False
     for pipeline in PIPELINES.values():
-        preparer = Preparer(torch.empty(0, 47, 60), mask, pipeline.preparation)
+        preparer = Preparer((47, 60), mask, pipeline.preparation)
         names = input_names(pipeline.augmentation)
         described = dali.Pipeline(batch_size=4, num_threads=1, device_id=None, exec_dynamic=True)
         with described:
