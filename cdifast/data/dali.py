@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from .background import Background
+from .batches import Finished
 from .dali_graph import Graph, input_names, inputs
-from .loader import Finished
 from .order import EpochPlan, FrameOrder
 from .pipeline import FramePipeline
 from .prepare import Preparer

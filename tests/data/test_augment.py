@@ -234,6 +234,17 @@ def test_the_erased_rectangle_moves_with_the_image() -> None:
     torch.testing.assert_close(apply_changes(images, augmentation, moved)[0], expected)
 
 
+def test_one_generator_gives_all_changes_and_the_first_four_alone() -> None:
+    """Switching rotation on does not change who is flipped, how bright; a run with P1's keeps its random numbers."""
+    images = torch.rand(50, 1, 16, 16)
+    first, again = (P2(images, generator(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == images.shape
+    assert not torch.equal(first, P2(images, generator(4)))
+    more = Augmentation(0.5, 0.5, 0.3, 0.1, translation=1e-9)  # resamples by nothing
+    torch.testing.assert_close(more(images, generator(5)), P1(images, generator(5)), rtol=1e-4, atol=1e-5)
+
+
 def test_description_round_trip() -> None:
     for augmentation in (P1, P2, Augmentation(0, 1, 0, 0, rotation=10)):
         assert Augmentation.from_dict(json.loads(json.dumps(augmentation.to_dict()))) == augmentation

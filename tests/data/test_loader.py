@@ -435,6 +435,19 @@ def test_the_pipeline_is_json() -> None:
     assert FramePipeline.p2().preparation.scaling == "minmax"
 
 
+def test_real_frames(shared_data: Path) -> None:
+    """Detector frames with a central hole and bad pixels: every one, as `prepare_batch` has it, with its mask."""
+    with open_frames(shared_data / "lcls_frames.npz") as frames:
+        expected = prepare_batch(frames[:], frames.mask, InputPreparation(96))
+        seen = []
+        for batch in FrameLoader(frames, batch_size=2, pipeline=FramePipeline(InputPreparation(96))):
+            seen += batch.indices.tolist()
+            torch.testing.assert_close(batch.images, expected[batch.indices], rtol=1e-5, atol=1e-4)
+            assert batch.mask is not None
+            assert 0.5 < batch.mask.float().mean() < 1
+        assert sorted(seen) == list(range(len(frames)))
+
+
 @pytest.fixture
 def cxi(tmp_path: Path) -> Path:
     from cdifast.data import write_cxi
