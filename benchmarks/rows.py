@@ -50,6 +50,11 @@ ROWS = (
         2,
     ),
     Row("fused", "uint16 512x512 frames to 112x112 maps, `out=`", "`cv2.remap` + `torch.bmm` + DFT bin", 4),
+    Row("read-gzip", "reading 512x512 uint16 frames, gzip, random order", "h5py `d[i]`", 5),
+    Row("read-gzip-shuffle", "the same, gzip with shuffle", "h5py `d[i]`", 4),
+    Row("read-bitshuffle", "the same, bitshuffle-LZ4", "h5py `d[i]`", 1.5),
+    Row("read-scattered", "reading 10,000 scattered frames of a chunked stack", "h5py `d[sorted_indices]`", 30),
+    Row("read-virtual", "reading a slice of a virtual data set of 16 modules", "h5py `d[a:b]`", 5),
     Row("fused-published", "uint16 512x512 frames to 112x112 maps", "P1's 6.5 s a map", 30_000, published_of="fused"),
 )
 BY_ID = {row.id: row for row in ROWS}

@@ -78,11 +78,16 @@ def _say(text: str) -> None:
 Files = Annotated[
     list[str],
     typer.Argument(
-        help="Frames: CXI, HDF5, .npy or .npz files, or patterns; all of them form one stack.", metavar="FILE..."
+        help="Frames: CXI, HDF5, .npy, .npz, TIFF or PNG files, patterns or folders; all of them form one stack.",
+        metavar="FILE...",
     ),
 ]
 Dataset = Annotated[
-    str | None, typer.Option(help="Data set or array that holds the frames, where a file leaves a choice.")
+    str | None,
+    typer.Option(
+        help="Data set or array that holds the frames, where a file leaves a choice; 'A+B' joins two halves, "
+        "'entry_*/PLACE' takes one frame from every CXI entry."
+    ),
 ]
 Mask = Annotated[
     str | None,
@@ -179,7 +184,7 @@ def info(
     labels: Labels = None,
     figure: Annotated[Path | None, typer.Option(help="Also draw some frames, to this PNG.")] = None,
 ) -> None:
-    """Say what is in files: layout, frames, mask, labels, energy, values.
+    """Say what is in files: layout, frames, mask, labels, energy, event keys, values.
 
     Example: `cdifast info "run7/*.cxi" --figure run7.png`
     """
@@ -191,6 +196,39 @@ def info(
             from cdifast.report.figures import draw_frames
 
             _save(draw_frames(frames), figure, frames)
+
+
+@app.command()
+def convert(
+    files: Files,
+    output: Annotated[Path, typer.Option("--output", "-o", help="CXI file to write.", metavar="OUTPUT.cxi")],
+    compression: Annotated[
+        Literal["bitshuffle-lz4", "gzip", "none"], typer.Option(help="Compression of the frames.")
+    ] = "bitshuffle-lz4",
+    dataset: Dataset = None,
+    mask: Mask = None,
+    labels: Labels = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Rewrite frames of any layout as one stacked CXI file that reads fast, a chunk for each frame.
+
+    Values, element type, mask, labels, energies and event keys are kept. An interrupted run goes on when the same
+    command is given again.
+
+    Example: `cdifast convert "amo10510/*.cxi" --output nanorice.cxi`
+    """
+    from cdifast.jobs import convert_frames
+
+    with _frames(files, dataset, mask, labels) as frames:
+        path = convert_frames(
+            frames,
+            output,
+            compression=None if compression == "none" else compression,
+            overwrite=overwrite,
+            progress=not quiet,
+        )
+        _say(f"{len(frames)} frames in {path}")
 
 
 @app.command()

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "chunks/bindings.h"
 #include "cpu/capability.h"
 #include "cpu/resample_plan.h"
 #if defined(CDIFAST_WITH_CUDA)
@@ -60,4 +61,5 @@ PYBIND11_MODULE(_C, m) {
   m.def("cpu_capability", &cdifast::cpu::capability_name, "The instruction set that the CPU kernels run with.");
   m.def("plan_cache_info", &plan_cache_info, "What the cache of sampling plans on the CPU holds and has served.");
   m.def("clear_plan_cache", &cdifast::cpu::clear_plan_cache, "Empty the cache of sampling plans.");
+  cdifast::chunks::bind(m);
 }

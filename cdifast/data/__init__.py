@@ -6,21 +6,23 @@ asked for (``pip install 'cdifast[dali]'``).
 """
 
 from .augment import Augmentation
-from .cxi_writer import FRAME_TYPES, CxiWriter, write_cxi
+from .cxi_writer import FRAME_TYPES, STORED_TYPES, CxiWriter, write_cxi
 from .dataset import FrameDataset
-from .errors import FrameError
+from .errors import FrameError, MissingFileError
 from .finite import check_finite
-from .frames import LAYOUTS, Frames, open_frames
+from .frames import Frames, open_frames
 from .loader import FrameBatch, FrameLoader
 from .order import FrameOrder
 from .pipeline import FramePipeline
 from .prepare import InputPreparation, prepare_batch, prepare_frames
 from .reading import SkippedFrame
+from .recognition import LAYOUTS
 from .row_file import RowDataset, RowFile, nxdata
 
 __all__ = [
     "FRAME_TYPES",
     "LAYOUTS",
+    "STORED_TYPES",
     "Augmentation",
     "CxiWriter",
     "FrameBatch",
@@ -31,6 +33,7 @@ __all__ = [
     "FramePipeline",
     "Frames",
     "InputPreparation",
+    "MissingFileError",
     "RowDataset",
     "RowFile",
     "SkippedFrame",

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .class_labels import check_labels
-from .errors import FrameError, describe, describe_all
+from .errors import FrameError, MissingFileError, describe, describe_all
 from .masks import PixelMask, good_pixels
 from .source import FrameSource
 
@@ -42,7 +42,8 @@ _FAULTS: Final = (
 )
 
 
-def _starts_with(path: Path, signature: bytes) -> bool:
+def starts_with(path: Path, signature: bytes) -> bool:
+    """Whether these are the file's first bytes."""
     with path.open("rb") as file:
         return file.read(len(signature)) == signature
 
@@ -64,9 +65,9 @@ class NpySource(FrameSource):
         self._array: NDArray[Any] | None = None
 
     @classmethod
-    def recognise(cls, path: Path, dataset: str | None) -> Self | None:
+    def recognise(cls, path: Path, dataset: str | None, file: Any) -> Self | None:
         """By its first bytes; there is one array, so ``dataset`` must be None."""
-        if not _starts_with(path, b"\x93NUMPY"):
+        if not starts_with(path, b"\x93NUMPY"):
             return None
         if dataset is not None:
             raise FrameError(f"an .npy file holds one unnamed array; expected no dataset, found '{dataset}'", path=path)
@@ -142,7 +143,7 @@ def _npy_header(path: Path) -> _NpyHeader:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         return _NpyHeader(array.shape, array.dtype, not array.flags.c_contiguous, array.offset)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such file") from error
+        raise MissingFileError("no such file", path=path) from error
     except _FAULTS as error:
         raise FrameError(
             f"not readable as .npy: truncated, damaged or of Python objects ({error})", path=path
@@ -163,9 +164,9 @@ class NpzSource(FrameSource):
         self._array: NDArray[Any] | None = None
 
     @classmethod
-    def recognise(cls, path: Path, dataset: str | None) -> Self | None:
+    def recognise(cls, path: Path, dataset: str | None, file: Any) -> Self | None:
         """By its first bytes, those of a zip file."""
-        if not (_starts_with(path, b"PK\x03\x04") or _starts_with(path, b"PK\x05\x06")):
+        if not (starts_with(path, b"PK\x03\x04") or starts_with(path, b"PK\x05\x06")):
             return None
         arrays = npz_arrays(path)
         listing = describe_all(arrays) or "no array"
@@ -249,7 +250,7 @@ def npz_arrays(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...],
                         continue
                 arrays[name] = (shape, dtype)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such file") from error
+        raise MissingFileError("no such file", path=path) from error
     except _FAULTS as error:
         raise FrameError(f"not readable as .npz: truncated or damaged ({error})", path=path, dataset=name) from error
     return arrays
@@ -267,7 +268,7 @@ def load_npz_array(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
         with np.load(path, allow_pickle=False) as archive:
             return archive[name]
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: no such file") from error
+        raise MissingFileError("no such file", path=path) from error
     except _FAULTS as error:
         raise FrameError(
             f"cannot be decoded: truncated, damaged or of Python objects ({error})", path=path, dataset=name

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .arrays import MASK_NAMES, load_npz_array, npz_arrays
 from .class_labels import check_labels
 from .errors import FrameError, describe_all
-from .hdf5 import hdf5_faults, import_h5py, is_hdf5, list_datasets, named_dataset
+from .hdf5 import hdf5_faults, is_hdf5, list_datasets, named_dataset, open_hdf5
 from .masks import PixelMask, good_pixels
 
 MASK_PATHS = ("entry_1/data_1/mask", "entry_1/instrument_1/detector_1/mask", *MASK_NAMES)
@@ -89,7 +89,7 @@ def _load(source: str | os.PathLike[str], names: tuple[str, ...], what: str) -> 
         except (ValueError, EOFError, OSError) as error:
             raise FrameError(f"not readable as .npy ({error})", path=path) from error
     if is_hdf5(path):
-        with hdf5_faults(path, wanted or None), import_h5py().File(path, "r") as file:
+        with hdf5_faults(path, wanted or None), open_hdf5(path) as file:
             name = wanted or _choose(list_datasets(file), [n for n in names if n in file], path, what)
             return np.asarray(named_dataset(file, path, name)[()]), name, f"{path}, data set '{name}'"
     arrays = npz_arrays(path)

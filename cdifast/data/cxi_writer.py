@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -23,7 +23,10 @@ CXI_VERSION: Final = 150
 """Version 1.5 of the file format, the way ``/cxi_version`` counts."""
 
 FRAME_TYPES: Final = ("uint8", "uint16", "int16", "int32", "float16", "float32", "float64")
-"""Element types that can be written: those that the operators accept."""
+"""Element types that the operators accept."""
+
+STORED_TYPES: Final = (*FRAME_TYPES, "int8", "uint32", "int64", "uint64")
+"""Element types that can be written: those of `FRAME_TYPES`, and integers that go to the operators as float32."""
 
 _BLOCK_BYTES: Final = 1 << 24
 
@@ -38,7 +41,7 @@ class CxiWriter:
     shape : tuple of int
         ``(N, H, W)`` of the whole stack.
     dtype : dtype
-        One of `FRAME_TYPES`.
+        One of `STORED_TYPES`.
     labels : bool
         Whether each frame comes with labels.
     energy : float or bool, optional
@@ -50,9 +53,13 @@ class CxiWriter:
     pixel_size : float or (float, float), optional
         Pixel pitch in metres; a pair is (y, x).
     compression : {"gzip", "bitshuffle-lz4"}, optional
-        Of the frames, one a chunk; see `RowDataset`.
+        Of the frames; see `RowDataset`.
+    chunk_frames : int, optional
+        Frames in a chunk of a compressed file; default one, or as many as make 64 KiB of smaller ones.
     columns : sequence of RowDataset, optional
         Further data sets with a row for each frame.
+    constants : mapping of str to array_like, optional
+        Further data sets that are not rows, by path.
     fingerprint : mapping, optional
         All that decides the frames, as in `RowFile.open_or_resume`. None: an interrupted file is not
         continued.
@@ -84,18 +91,20 @@ class CxiWriter:
         detector_distance: float | None = None,
         pixel_size: float | tuple[float, float] | None = None,
         compression: Compression | None = None,
+        chunk_frames: int | None = None,
         columns: Sequence[RowDataset] = (),
+        constants: Mapping[str, ArrayLike] | None = None,
         fingerprint: Mapping[str, Any] | None = None,
         overwrite: bool = False,
     ) -> None:
         native = np.dtype(np.dtype(dtype).newbyteorder("="))
-        if len(shape) != 3 or min(shape) < 1 or native.name not in FRAME_TYPES:
+        if len(shape) != 3 or min(shape) < 1 or native.name not in STORED_TYPES:
             raise FrameError(
                 f"found frames {describe(tuple(shape), np.dtype(dtype))}; expected a stack (N, H, W) of at least one "
-                f"frame, of {', '.join(FRAME_TYPES)}",
+                f"frame, of {', '.join(STORED_TYPES)}",
                 path=path,
             )
-        constants: dict[str, ArrayLike] = {"/cxi_version": CXI_VERSION}
+        fixed: dict[str, ArrayLike] = {**(constants or {}), "/cxi_version": CXI_VERSION}
         links = {DATA: f"{DETECTOR}/data"}
         attrs: dict[str, dict[str, Any]] = {
             "/": {"NX_class": "NXroot", "default": "entry_1"},
@@ -112,26 +121,27 @@ class CxiWriter:
                 path=f"{DETECTOR}/data",
                 compression=compression,
                 attrs={"interpretation": "image"},
+                chunk_rows=chunk_frames,
             )
         ]
         if mask is not None:
-            constants[f"{DETECTOR}/mask"] = cxi_bits(np.asarray(mask), (shape[1], shape[2]), place=f"{path}, mask")
+            fixed[f"{DETECTOR}/mask"] = cxi_bits(np.asarray(mask), (shape[1], shape[2]), place=f"{path}, mask")
             links[MASK] = f"{DETECTOR}/mask"
         if detector_distance is not None:
             distance = _positive(detector_distance, "detector_distance", "metres", path)
-            constants[f"{DETECTOR}/distance"] = distance
+            fixed[f"{DETECTOR}/distance"] = distance
             attrs[f"{DETECTOR}/distance"] = {"units": "m"}
         if pixel_size is not None:
             sizes = np.broadcast_to(_positive(pixel_size, "pixel_size", "metres", path), (2,))
             for name, size in zip(("y_pixel_size", "x_pixel_size"), sizes, strict=True):
-                constants[f"{DETECTOR}/{name}"] = size
+                fixed[f"{DETECTOR}/{name}"] = size
                 attrs[f"{DETECTOR}/{name}"] = {"units": "m"}
         if energy is not None and energy is not False:
             attrs["/entry_1/instrument_1/source_1"] = {"NX_class": "NXsource"}
             if energy is True:
                 datasets.append(RowDataset("energy", (), "float64", path=ENERGY, attrs={"units": "J"}))
             else:
-                constants[ENERGY] = _positive(energy, "energy", "joules", path)
+                fixed[ENERGY] = _positive(energy, "energy", "joules", path)
                 attrs[ENERGY] = {"units": "J"}
         if labels:
             attrs["/entry_1/labels"] = nxdata("data")
@@ -148,7 +158,7 @@ class CxiWriter:
             datasets,
             fingerprint=fingerprint or {},
             attrs=attrs,
-            constants=constants,
+            constants=fixed,
             links=links,
             overwrite=overwrite,
             resume=fingerprint is not None,
@@ -206,9 +216,19 @@ class CxiWriter:
             rows["energy"] = _positive(energy, "energy", "joules", self.path)
         self._file.write(start, **rows, **columns)
 
-    def finish(self) -> Path:
+    @property
+    def begun(self) -> bool:
+        """Whether this made the unfinished file; False where it goes on with one."""
+        return self._file.begun
+
+    @property
+    def rows_to_pack(self) -> int:
+        """What `finish` reports the progress of."""
+        return self._file.rows_to_pack
+
+    def finish(self, progress: Callable[[int], None] | None = None) -> Path:
         """Give the file its final name; see `RowFile.finish`."""
-        return self._file.finish()
+        return self._file.finish(progress)
 
     def close(self) -> None:
         """Close; an unfinished file can be continued."""
@@ -246,7 +266,7 @@ def write_cxi(
     path : path
         The file to write.
     images : array_like, (N, H, W) or (N, 1, H, W)
-        Of one of `FRAME_TYPES`; a CPU tensor counts as an array.
+        Of one of `STORED_TYPES`; a CPU tensor counts as an array.
     labels : array_like, (N, 11), optional
         0 and 1 in the order of `cdifast.labels.CLASSES`.
     mask : array_like, (H, W), optional

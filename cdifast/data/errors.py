@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike, fspath
+from typing import Self
 
 
 class FrameError(ValueError):
     """Frames, masks or labels that cannot be used as asked; says where, what was found and what to do.
 
-    A missing file raises `FileNotFoundError` and an index out of range `IndexError`; everything else that
-    is wrong with a file or an array raises this.
+    A missing file raises `FileNotFoundError` (`MissingFileError`, which is both, where frames were to be read from
+    it) and an index out of range `IndexError`; everything else that is wrong with a file or an array raises this.
 
     Parameters
     ----------
@@ -39,9 +40,23 @@ class FrameError(ValueError):
             place.append(f"frame {index}")
         # A plain message as the only argument, so that the exception crosses process borders (DataLoader).
         super().__init__(f"{', '.join(place)}: {problem}" if place else problem)
+        self.problem = problem
         self.path = path
         self.dataset = dataset
         self.index = index
+
+    def located(self, path: str | PathLike[str], dataset: str, index: int) -> Self:
+        """The same error with the places that it lacks."""
+        return type(self)(
+            self.problem,
+            path=path if self.path is None else self.path,
+            dataset=dataset if self.dataset is None else self.dataset,
+            index=index if self.index is None else self.index,
+        )
+
+
+class MissingFileError(FrameError, FileNotFoundError):
+    """A file of frames that was there when the stack was opened and is not there now."""
 
 
 def describe(shape: tuple[int, ...], dtype: object) -> str:

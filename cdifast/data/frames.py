@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,21 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdifast.labels import CLASSES
 
-from .arrays import NpySource, NpzSource
 from .beside import file_beside, given_labels, given_mask
-from .cxi import CxiSource
 from .errors import FrameError, describe
-from .hdf5 import Hdf5Source
-from .masks import PixelMask
-from .source import FrameSource
-
-LAYOUTS: Final[tuple[type[FrameSource], ...]] = (CxiSource, Hdf5Source, NpySource, NpzSource)
-"""Every layout, asked in this order: the particular before the general."""
+from .joined import joined_energy, joined_events, joined_labels, joined_mask
+from .paths import PathLike, expand_paths
+from .recognition import recognise
+from .source import FrameSource, mask_sample
 
 # Runs of one file a shot have thousands of files; a process may hold about a thousand open.
 _MAX_OPEN: Final = 64
-
-PathLike = str | os.PathLike[str]
 
 
 def open_frames(
@@ -45,9 +37,11 @@ def open_frames(
     Parameters
     ----------
     paths : path or list of paths
-        Files or glob patterns. A pattern's files come in lexicographic order, a list in its own.
+        Files, glob patterns, or folders, which stand for the files of frames in them: of one format and one layout.
+        A pattern's and a folder's files come in lexicographic order, a list in its own.
     dataset : str, optional
-        The data set or array that holds the frames, where the file leaves a choice.
+        The data set or array that holds the frames, where the file leaves a choice. ``"A+B"`` joins the two halves
+        of a detector, one below the other; ``"entry_*/PLACE"`` takes the frame at that place of every CXI entry.
     mask : array_like or path, optional
         Pixels to use, (H, W): booleans (True = good), CXI bits (0 = good), or a file (``file:array`` where it
         holds several). It takes the place of the files' own masks. `cdifast.data.masks.good_pixels` has the
@@ -66,9 +60,10 @@ def open_frames(
     FileNotFoundError
         A file is missing or a pattern matches nothing.
     FrameError
-        Anything else that is wrong; the message names file, data set and index, what was found and expected.
+        Anything else that is wrong; the message names file, data set and index, what was found and expected. A file
+        that can be read in several ways is one such thing: the message lists the choices.
     ImportError
-        HDF5 without h5py.
+        A package that reads the format is missing; the message names the extra that brings it.
 
     Examples
     --------
@@ -76,8 +71,22 @@ def open_frames(
     ...     print(frames.shape, frames.why)
     ...     batch = frames[100:164]
     """
-    sources = [_recognise(path, dataset) for path in _expand(paths)]
-    return Frames(sources, mask=mask, labels=labels)
+    inputs = expand_paths(paths)
+    sources = [recognise(path, dataset) for path in inputs.files]
+    notes = []
+    for folder, others in inputs.folders.items():
+        inside = [source for source in sources if source.path.parent == folder]
+        for source in inside[1:]:
+            if source.layout != inside[0].layout:
+                raise FrameError(
+                    f"is {source.layout}, but {inside[0].path.name} is {inside[0].layout}; expected one layout in a "
+                    "folder that is opened as a whole: name the files wanted with a pattern",
+                    path=source.path,
+                )
+        notes.append(f"{others} other files of the folder left out" if others else "")
+    frames = Frames(sources, mask=mask, labels=labels)
+    frames.why = "; ".join(filter(None, [frames.why, *notes]))
+    return frames
 
 
 class Frames:
@@ -93,14 +102,17 @@ class Frames:
     dtype : dtype
         Element type, native byte order.
     layout : str
-        ``"cxi"``, ``"hdf5"``, ``"npy"`` or ``"npz"``; several joined by ``"+"``.
+        One of `cdifast.data.LAYOUTS`' names, such as ``"cxi"`` or ``"hdf5"``; several joined by ``"+"``.
     why : str
         How the layout, the data set, the mask and the labels were recognised, for people to read.
     warnings : tuple of str
         What looks wrong without being an error, a sentence each, for a program to show: at present, an integer
         mask that may have been meant the other way round.
     mask : ndarray of bool, (H, W), or None
-        True = good pixel.
+        True = good pixel. Where frames have their own good pixels (``masks_differ``): those that are good in at
+        least half of 16 frames, evenly spread over the stack; `read_mask` gives each frame's own.
+    masks_differ : bool
+        Whether good pixels may differ from frame to frame. With ``mask`` given: only where modules may be missing.
     labels : ndarray of uint8, (N, 11), or None
         None too where only some of the files have labels (`why` says so).
     class_names : tuple of str
@@ -145,13 +157,22 @@ class Frames:
         notes = [f"{first.path.name} read as {first.layout}: frames from '{first.dataset}', {first.why}"]
         if len(self._sources) > 1:
             notes.append(f"{len(self._sources)} files in one stack")
-        pixels = self._file_mask() if mask is None else given_mask(mask, self.shape[1:])
+        self.labels, note = joined_labels(self._sources) if labels is None else given_labels(labels, len(self))
+        notes.append(note)
+        self.energy = joined_energy(self._sources)
+        self._events: NDArray[np.void] | None = None
+        self._given = mask is not None
+        if mask is None:
+            pixels, self.masks_differ = joined_mask(self._sources)
+        else:
+            pixels = given_mask(mask, self.shape[1:])
+            self.masks_differ = any(source.gaps for source in self._sources)
         self.mask = None if pixels is None else pixels.good
         self.warnings = () if pixels is None or not pixels.warning else (pixels.warning,)
-        notes.append("" if pixels is None else pixels.why)
-        self.labels, note = self._file_labels() if labels is None else given_labels(labels, len(self))
-        notes.append(note)
-        self.energy = self._file_energy()
+        notes.insert(-1, "" if pixels is None else pixels.why)
+        if self.masks_differ and not self._given:
+            self.mask, note = self._majority_mask()
+            notes.insert(-1, note)
         beside = [path.absolute() for path in (file_beside(mask), file_beside(labels)) if path is not None]
         self.input_paths = tuple(dict.fromkeys([*(file for s in self._sources for file in s.files), *beside]))
         self.why = "; ".join(filter(None, notes))
@@ -213,14 +234,95 @@ class Frames:
                 out[chosen] = part
         return out
 
+    def read_mask(self, indices: Any, images: NDArray[Any] | None = None) -> NDArray[np.bool_]:
+        """Each frame's own good pixels, for every layout.
+
+        Where frames differ (``masks_differ``), what the file says of each: European XFEL, Cheetah and Condor have a
+        mask for each frame, and a module that was not recorded is bad in that frame. With the ``mask`` of
+        `open_frames`, that mask and such modules. Else ``mask`` for each frame, or all True where there is none.
+
+        Parameters
+        ----------
+        indices : int, slice or array_like
+            As for `read`.
+        images : ndarray, (n, H, W), optional
+            What `read` gave for these indices: saves reading frames again to find the NaN of missing modules.
+
+        Returns
+        -------
+        ndarray of bool, (n, H, W)
+            True = good.
+
+        Raises
+        ------
+        IndexError, FrameError
+            As `read`.
+        """
+        rows = self._rows(indices)
+        if images is not None and images.shape != (len(rows), *self.shape[1:]):
+            raise ValueError(f"images: found {images.shape}; expected the frames {(len(rows), *self.shape[1:])}")
+        good = np.ones((len(rows), *self.shape[1:]), dtype=bool)
+        if self.mask is not None and (self._given or not self.masks_differ):
+            good &= self.mask
+        if not self.masks_differ:
+            return good
+        files = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in dict.fromkeys(files.tolist()):
+            chosen = np.flatnonzero(files == number)
+            source = self._touch(number)
+            part = good[chosen]
+            if not self._given and not source.own_masks and (found := source.read_mask()) is not None:
+                part &= found.good
+            source.mark_bad(
+                rows[chosen] - self._starts[number],
+                part,
+                own=not self._given,
+                images=None if images is None else images[chosen],
+            )
+            good[chosen] = part
+        return good
+
+    def _majority_mask(self) -> tuple[NDArray[np.bool_], str]:
+        sample = mask_sample(len(self))
+        bad = np.zeros(self.shape[1:], dtype=np.int64)
+        for row in sample.tolist():
+            bad += ~self.read_mask(row)[0]
+        self.close()
+        good = 2 * bad <= len(sample)
+        count = good.size - int(np.count_nonzero(good))
+        why = (
+            f"mask: pixels that are good in at least half of {len(sample)} frames, whose own masks differ; {count} of "
+            f"{good.size} pixels bad ({100 * count / good.size:.1f} %)"
+        )
+        return good, why
+
+    @property
+    def chunks(self) -> NDArray[np.int64]:
+        """Number of the storage chunk of each frame, (N,): frames of one chunk are read and decoded together."""
+        numbers = []
+        before = 0
+        for number in range(len(self._sources)):
+            own = self._touch(number).chunk_numbers()
+            numbers.append(own + before)
+            before += int(own.max()) + 1
+        return np.concatenate(numbers)
+
     @property
     def events(self) -> NDArray[np.void]:
-        """Keys of each frame, (N,): ``file`` (index into ``paths``) and ``index`` in that file."""
-        events = np.empty(len(self), dtype=[("file", np.int32), ("index", np.int64)])
-        counts = np.diff(self._starts)
-        events["file"] = np.repeat(np.arange(len(counts)), counts)
-        events["index"] = np.arange(len(self)) - self._starts[events["file"]]
-        return events
+        """Keys of each frame, a structured array (N,).
+
+        ``file`` (index into ``paths``), ``index`` in that file, and what all the files have of ``trainId``,
+        ``pulseId``, ``cellId``, ``bunchId``, ``entry``, ``machineTime``, ``fiducial``, ``identifier``, ...: numbers,
+        or names as bytes. Read from the files when it is first asked for.
+
+        Raises
+        ------
+        FrameError
+            Keys that do not fit the frames.
+        """
+        if self._events is None:
+            self._events = joined_events(self._sources)
+        return self._events.copy()
 
     def locate(self, index: int) -> tuple[Path, str, int]:
         """File, data set and index in it of frame ``index``: for messages.
@@ -233,28 +335,24 @@ class Frames:
         row = self._rows(index)[0]
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         source = self._sources[number]
-        return source.path, source.dataset, int(row - self._starts[number])
+        local = int(row - self._starts[number])
+        return source.path, source.dataset_at(local), local
 
     def fingerprint(self) -> dict[str, str | int]:
         """What makes these frames these frames, without reading them: for resuming a job.
 
-        Covers every file's path, size, time of change and data set, the stack's shape and type, and the mask.
+        Covers path, size and time of change of every file, also of those that virtual data sets and external links
+        lead to, the data set, the stack's shape and type, and the mask.
         The values are plain, so that a difference can be told in words.
         """
         digest = hashlib.sha256()
         size = changed = 0
         for source in self._sources:
-            stat = source.path.stat()
-            size, changed = size + stat.st_size, max(changed, stat.st_mtime_ns)
-            line = (
-                str(source.path),
-                stat.st_size,
-                stat.st_mtime_ns,
-                source.dataset,
-                source.shape,
-                str(source.dtype),
-            )
-            digest.update(repr(line).encode())
+            for path in source.files:
+                stat = path.stat()
+                size, changed = size + stat.st_size, max(changed, stat.st_mtime_ns)
+                digest.update(repr((str(path), stat.st_size, stat.st_mtime_ns)).encode())
+            digest.update(repr((source.dataset, source.shape, str(source.dtype))).encode())
         return {
             "first_file": str(self.paths[0]),
             "files": len(self.paths),
@@ -266,6 +364,9 @@ class Frames:
             "mask": "none" if self.mask is None else hashlib.sha256(self.mask.tobytes()).hexdigest()[:16],
             "files_digest": digest.hexdigest()[:16],
         }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_events": None}  # a worker reads them again if it wants them
 
     def close(self) -> None:
         """Close this process's handles; a later read opens them again."""
@@ -318,77 +419,3 @@ class Frames:
             oldest, _ = self._open.popitem(last=False)
             self._sources[oldest].close()
         return self._sources[number]
-
-    def _file_mask(self) -> PixelMask | None:
-        """The files' common mask; files that disagree are refused."""
-        read = [source.read_mask() for source in self._sources]
-        first = read[0]
-        for source, found in zip(self._sources[1:], read[1:], strict=True):
-            same = (found is None) == (first is None)
-            if same and found is not None and first is not None:
-                same = np.array_equal(found.good, first.good)
-            if not same:
-                raise FrameError(
-                    f"its mask differs from that of {self._sources[0].path}: give the one for the stack with mask=",
-                    path=source.path,
-                )
-        return first
-
-    def _file_labels(self) -> tuple[NDArray[np.uint8] | None, str]:
-        found = [labels for source in self._sources if (labels := source.read_labels()) is not None]
-        if len(found) == len(self._sources):
-            return np.concatenate(found), "labels from the files"
-        if found:
-            return None, f"labels left out: only {len(found)} of {len(self._sources)} files have them"
-        return None, ""
-
-    def _file_energy(self) -> NDArray[np.float64] | None:
-        read = [source.read_energy() for source in self._sources]
-        if all(energy is None for energy in read):
-            return None
-        if len(read) == 1:
-            return read[0]
-        return np.concatenate(
-            [
-                np.full(source.shape[0], np.nan) if energy is None else energy
-                for source, energy in zip(self._sources, read, strict=True)
-            ]
-        )
-
-
-def _expand(paths: PathLike | Iterable[PathLike]) -> list[Path]:
-    """Files of every path and pattern, absolute: workers may have another working directory."""
-    given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    if not given:
-        raise FrameError("found an empty list of paths; expected at least one file")
-    files: list[Path] = []
-    for entry in given:
-        text = os.fspath(entry)
-        if os.path.exists(text):
-            files.append(Path(text).absolute())
-        elif glob.has_magic(text):
-            matches = sorted(glob.glob(text, recursive=True))
-            if not matches:
-                raise FileNotFoundError(f"{text}: the pattern matches no file")
-            files.extend(Path(match).absolute() for match in matches)
-        else:
-            raise FileNotFoundError(f"{text}: no such file")
-    return files
-
-
-def _recognise(path: Path, dataset: str | None) -> FrameSource:
-    if path.is_dir():
-        raise FrameError("is a directory; expected a file, a list of files or a pattern such as 'run/*.cxi'", path=path)
-    if path.stat().st_size == 0:
-        raise FrameError("is an empty file (0 bytes)", path=path)
-    for layout in LAYOUTS:
-        source = layout.recognise(path, dataset)
-        if source is not None:
-            return source
-    with path.open("rb") as file:
-        start = file.read(8)
-    raise FrameError(
-        f"is not HDF5, .npy or .npz (it begins with {start!r}): another format, truncated or damaged; "
-        f"known layouts: {', '.join(layout.layout for layout in LAYOUTS)}",
-        path=path,
-    )

@@ -29,7 +29,41 @@ resolution limits, 0x800 artefact corrected, 0x1000 has signal above background.
 CXI_BAD: Final[int] = sum(CXI_BITS.values())
 """All of `CXI_BITS` together."""
 
-_CXI_RULE: Final = "CXI bits, 0 = good"
+
+class MaskRule(NamedTuple):
+    """Which bits of an integer mask make a pixel bad.
+
+    Attributes
+    ----------
+    bad : int
+        Those bits.
+    name : str
+        The rule, for people to read.
+    """
+
+    bad: int
+    name: str
+
+    def good(self, mask: NDArray[Any], *, place: str) -> NDArray[np.bool_]:
+        """Where no such bit is set.
+
+        Raises
+        ------
+        FrameError
+            Negative values.
+        """
+        if mask.dtype.kind == "i" and (mask < 0).any():
+            raise FrameError(f"{place}: found negative values in an integer mask; expected {self.name}")
+        return (mask & mask.dtype.type(self.bad & np.iinfo(mask.dtype).max)) == 0
+
+
+CXI_RULE: Final = MaskRule(CXI_BAD, "CXI bits, 0 = good")
+
+CHEETAH_RULE: Final = MaskRule(CXI_BAD | 0x1000, "Cheetah bits, 0 = good")
+"""As CXI's, but 0x1000 is a failed correction of an artefact there (and 0x400 the halo of a bad pixel)."""
+
+ANY_BIT_RULE: Final = MaskRule((1 << 64) - 1, "any bit = bad")
+"""European XFEL: each bit gives a reason to doubt the pixel."""
 
 
 class PixelMask(NamedTuple):
@@ -69,7 +103,9 @@ def check_mask_shape(found: tuple[int, ...], dtype: Any, shape: tuple[int, int],
         raise FrameError(f"{place}: found a mask {text}; expected booleans (True = good) or CXI bits as integers")
 
 
-def good_pixels(mask: NDArray[Any], shape: tuple[int, int], *, name: str = "mask", place: str = "mask") -> PixelMask:
+def good_pixels(
+    mask: NDArray[Any], shape: tuple[int, int], *, name: str = "mask", place: str = "mask", bits: MaskRule = CXI_RULE
+) -> PixelMask:
     """Turn a mask of any convention into good pixels.
 
     The rule, in this order:
@@ -90,6 +126,8 @@ def good_pixels(mask: NDArray[Any], shape: tuple[int, int], *, name: str = "mask
         The array's name, for rules 1 and 2; a path counts by its last part.
     place : str
         What error messages call it: file and data set, or the argument.
+    bits : MaskRule
+        For rule 4: another convention than CXI's.
 
     Returns
     -------
@@ -111,16 +149,11 @@ def good_pixels(mask: NDArray[Any], shape: tuple[int, int], *, name: str = "mask
         case _ if mask.dtype.kind == "b":
             good, rule = mask.copy(), "True = good"
         case _:
-            good, rule = (
-                (mask & mask.dtype.type(CXI_BAD & np.iinfo(mask.dtype).max)) == 0,
-                _CXI_RULE,
-            )
-            if mask.dtype.kind == "i" and (mask < 0).any():
-                raise FrameError(f"{place}: found negative values in an integer mask; expected CXI bits, 0 = good")
+            good, rule = bits.good(mask, place=place), bits.name
     bad = good.size - int(np.count_nonzero(good))
     why = f"{rule}; {bad} of {good.size} pixels bad ({100 * bad / good.size:.1f} %)"
     warning = ""
-    if rule == _CXI_RULE and 2 * bad > good.size and mask.max() == 1:
+    if rule == bits.name and 2 * bad > good.size and mask.max() == 1:
         doubt = "most pixels are bad: if 1 means good here, pass booleans or an array called 'good'"
         why, warning = f"{why}; {doubt}", f"{place}: {doubt} ({bad} of {good.size} are 1)"
     return PixelMask(np.ascontiguousarray(good), why, warning)

@@ -30,7 +30,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -72,6 +72,8 @@ class RowDataset:
         variants); bitshuffle-LZ4 needs hdf5plugin and is the choice for data that will be read often.
     attrs : mapping
         HDF5 attributes, for example ``{"units": "J"}``.
+    chunk_rows : int, optional
+        Rows in a chunk of a compressed data set; default as many as make 64 KiB, at least one.
     """
 
     name: str
@@ -80,6 +82,7 @@ class RowDataset:
     path: str = ""
     compression: Compression | None = None
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    chunk_rows: int | None = None
 
     @property
     def place(self) -> str:
@@ -95,7 +98,8 @@ class RowDataset:
             digest = hashlib.sha256(kind.encode()).hexdigest()[:8]
             kind = f"table of {len(dtype.fields)} fields (layout {digest})"
         shape = "x".join(map(str, self.shape))
-        return " ".join(filter(None, [shape, kind, self.compression or "raw"]))
+        rows = f"in chunks of {self.chunk_rows}" if self.compression and self.chunk_rows else ""
+        return " ".join(filter(None, [shape, kind, self.compression or "raw", rows]))
 
     @property
     def row_bytes(self) -> int:
@@ -257,6 +261,11 @@ class RowFile:
         """Rows that the finished file has."""
         return self._layout.rows
 
+    @property
+    def rows_to_pack(self) -> int:
+        """Rows that `finish` compresses, of all data sets together."""
+        return sum(self.rows for dataset in self._layout.datasets if dataset.compression)
+
     def write(self, start: int, **rows: ArrayLike) -> None:
         """Write the next rows of every data set.
 
@@ -318,8 +327,13 @@ class RowFile:
             self._file.flush()
         self._synced = time.monotonic()
 
-    def finish(self) -> Path:
+    def finish(self, progress: Callable[[int], None] | None = None) -> Path:
         """Compress where asked for, and give the file its final name in one step.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the number of rows of all compressed data sets (`rows_to_pack`) that are done.
 
         Returns
         -------
@@ -347,7 +361,7 @@ class RowFile:
         self.sync()
         if any(dataset.compression for dataset in self._layout.datasets):
             packed = self.partial.with_name(self.partial.name + ".packed")
-            self._layout.pack(self._file, packed)
+            self._layout.pack(self._file, packed, progress or (lambda done: None))
             self._file.close()
             os.replace(packed, self.path)
             self.partial.unlink()
@@ -467,18 +481,22 @@ class _Layout:
         finally:
             fresh.unlink(missing_ok=True)
 
-    def pack(self, source: Any, packed: Path) -> None:
+    def pack(self, source: Any, packed: Path, progress: Callable[[int], None]) -> None:
         """Copy a complete partial file, compressing what is to be compressed; no file remains if that fails."""
         with _new_file(packed) as file:
             self._declare(file, packed=True)
             # The file was begun, and the command given, when the partial one was made.
             file[PROVENANCE].attrs.update(dict(source[PROVENANCE].attrs))
             file[ROWS_DONE][()] = self.rows
+            done = 0
             for dataset in self.datasets:
                 target = file[dataset.place]
                 step = max(1, _COPY_BYTES // dataset.row_bytes)
                 for start in range(0, self.rows, step):
                     target[start : start + step] = source[dataset.place][start : start + step]
+                    if dataset.compression:
+                        done += min(step, self.rows - start)
+                        progress(done)
                 # The last chunks are still in HDF5's cache: their errors must come here, not when `target` dies.
                 target.flush()
 
@@ -495,7 +513,7 @@ class _Layout:
         for dataset in self.datasets:
             options: dict[str, Any] = {"dcpl": _allocated_at_once(h5py)}
             if packed and dataset.compression is not None:
-                per_chunk = min(self.rows, max(1, _CHUNK_BYTES // dataset.row_bytes))
+                per_chunk = min(self.rows, dataset.chunk_rows or max(1, _CHUNK_BYTES // dataset.row_bytes))
                 options = {"chunks": (per_chunk, *dataset.shape), **_compression_options(dataset.compression)}
             item = file.create_dataset(dataset.place, (self.rows, *dataset.shape), dataset.dtype, **options)
             item.attrs.update(dict(dataset.attrs))

@@ -1,8 +1,9 @@
 """What a layout must provide: the frames of one file, readable run by run.
 
-To add a layout, copy `cdifast/data/cxi.py`, change what it recognises and where it looks, and add its class
-to ``LAYOUTS`` in `cdifast/data/frames.py`. Everything else (index lists, stacks of files, masks, labels,
-fork and pickle) is shared.
+To add a layout, copy `cdifast/data/condor.py` (one data set of frames in HDF5) or `cdifast/data/png.py` (anything
+else), change what it recognises and where it looks, and add its class to ``LAYOUTS`` in
+`cdifast/data/recognition.py`. Everything else (index lists, stacks of files, masks, labels, events, fork and
+pickle) is shared.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .errors import FrameError, describe
+from .errors import FrameError, MissingFileError, describe
 from .masks import PixelMask
 
 # A corrupted header can claim any size; no detector frame comes near this one (64 megapixels in float64 are
@@ -46,6 +47,10 @@ class FrameSource(ABC):
     ----------
     files : tuple of Path
         All files that hold the frames: ``path``, and those that external links or virtual data sets lead to.
+    own_masks : bool
+        Whether the good pixels may differ from frame to frame: `mark_bad` then does something.
+    gaps : bool
+        Whether parts of some frames may hold no data, which no mask of the user's changes.
 
     Raises
     ------
@@ -64,13 +69,16 @@ class FrameSource(ABC):
         self.single = len(shape) == 2
         self.shape: tuple[int, int, int] = (1, *shape) if self.single else tuple(shape)  # type: ignore[assignment]
         self.why = why
+        self.own_masks = False
+        self.gaps = False
 
     @classmethod
     @abstractmethod
-    def recognise(cls, path: Path, dataset: str | None) -> Self | None:
+    def recognise(cls, path: Path, dataset: str | None, file: Any) -> Self | None:
         """The file's frames when it has this layout, else None.
 
-        Raises `FrameError` when the file clearly has this layout but cannot be used.
+        ``file`` is the open `h5py.File` where the file is HDF5, opened once for all layouts, else None. Raises
+        `FrameError` when the file clearly has this layout but cannot be used.
         """
 
     @abstractmethod
@@ -81,9 +89,33 @@ class FrameSource(ABC):
     def close(self) -> None:
         """Close the handle of this process; the next read opens it again."""
 
+    def dataset_at(self, index: int) -> str:
+        """The data set that holds a frame; one and the same but for layouts with one for each frame."""
+        return self.dataset
+
     def read_mask(self) -> PixelMask | None:
-        """The file's own mask, and where it came from; None when it has none."""
+        """The file's own mask, and where it came from; None when it has none.
+
+        Where each frame has its own: pixels that are good in at least half of `mask_sample`'s frames.
+        """
         return None
+
+    def mark_bad(  # noqa: B027 - frames of most layouts do not differ
+        self, indices: NDArray[np.int64], good: NDArray[np.bool_], *, own: bool, images: NDArray[Any] | None = None
+    ) -> None:
+        """Set to False what is bad in these frames but not in all, in ``good`` (len(indices), H, W).
+
+        Parameters
+        ----------
+        indices : ndarray of int, (n,)
+            Any order, duplicates allowed.
+        good : ndarray of bool, (n, H, W)
+        own : bool
+            Heed the file's own masks. False where the user's mask takes their place: only pixels that hold no
+            data count then.
+        images : ndarray, (n, H, W), optional
+            The frames, where they have been read already.
+        """
 
     def read_labels(self) -> NDArray[np.uint8] | None:
         """The file's own labels, (n, 11), or None."""
@@ -92,6 +124,14 @@ class FrameSource(ABC):
     def read_energy(self) -> NDArray[np.float64] | None:
         """The file's own photon energies in joules, (n,), or None."""
         return None
+
+    def chunk_numbers(self) -> NDArray[np.int64]:
+        """(n,) number of the storage chunk that each frame lies in: those of one chunk are decoded together."""
+        return np.arange(self.shape[0], dtype=np.int64)
+
+    def read_events(self) -> dict[str, NDArray[Any]]:
+        """What identifies each frame in its experiment, (n,) each, by name: trainId, bunchId, ..."""
+        return {}
 
     def read(self, indices: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Read frames in any order, duplicates allowed, into ``out`` (len(indices), H, W).
@@ -118,21 +158,33 @@ class FrameSource(ABC):
         """Read a run; when that fails, find and name the frame that cannot be read."""
         try:
             self.read_run(start, stop, out)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError):
+        except FrameError as error:
+            if error.index is not None:
                 raise
+            raise error.located(self.path, self.dataset_at(start), start) from error
+        except FileNotFoundError as error:
+            place = self.dataset_at(start)
+            raise MissingFileError("no such file", path=self.path, dataset=place, index=start) from error
+        except OSError as error:
             for index in range(start, stop):
                 try:
                     self.read_run(index, index + 1, out[index - start : index - start + 1])
+                except FrameError as frame_error:
+                    raise frame_error.located(self.path, self.dataset_at(index), index) from error
                 except OSError as frame_error:
                     raise FrameError(
                         f"cannot be read or decoded ({frame_error}); the file is damaged here: copy it again, "
                         "or leave this frame out",
                         path=self.path,
-                        dataset=self.dataset,
+                        dataset=self.dataset_at(index),
                         index=index,
                     ) from frame_error
             # Every frame alone could be read: a passing fault of the file system, and `out` is whole.
+
+
+def mask_sample(count: int) -> NDArray[np.int64]:
+    """The frames whose own masks are looked at for the one of the stack: all, or 16 that are evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(16, count)).round().astype(np.int64))
 
 
 def check_frame_type(shape: tuple[int, ...], dtype: DTypeLike, path: Path, dataset: str) -> np.dtype[Any]:

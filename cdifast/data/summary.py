@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frames import Frames
-
-ELECTRON_VOLT = 1.602176634e-19
-"""J (exact in the SI)."""
+from .photon_energy import ELECTRON_VOLT
 
 
 def summarize(frames: Frames, sample: int = 32) -> dict[str, str]:
-    """Describe frames for people: layout, size, mask, labels, energy, and the values of an even sample.
+    """Describe frames for people: layout, size, mask, labels, energy, event keys, and the values of an even sample.
 
     Parameters
     ----------
@@ -45,14 +43,19 @@ def summarize(frames: Frames, sample: int = 32) -> dict[str, str]:
     else:
         bad = int(frames.mask.size - np.count_nonzero(frames.mask))
         text["mask"] = f"{bad} of {frames.mask.size} pixels bad ({100 * bad / frames.mask.size:.1f} %)"
+    if frames.masks_differ:
+        text["mask"] += "; each frame has its own"
     text["energy"] = _energy(frames.energy)
+    text["event keys"] = _events(frames.events)
     if frames.labels is None:
         text["labels"] = "none"
     else:
         sums = frames.labels.sum(axis=0)
         text["labels"] = ", ".join(f"{name} {n}" for name, n in zip(frames.class_names, sums, strict=True) if n)
     chosen = np.unique(np.linspace(0, count - 1, min(sample, count)).round().astype(np.int64))
-    text[f"values of {len(chosen)} frames"] = _values(frames[chosen], frames.mask)
+    images = frames[chosen]
+    good = frames.read_mask(chosen, images=images) if frames.masks_differ else frames.mask
+    text[f"values of {len(chosen)} frames"] = _values(images, good)
     return text
 
 
@@ -73,8 +76,24 @@ def _energy(energy: NDArray[np.float64] | None) -> str:
     return f"{low:.4g} to {high:.4g} J ({low / ELECTRON_VOLT:.4g} to {high / ELECTRON_VOLT:.4g} eV)"
 
 
+def _events(events: NDArray[np.void]) -> str:
+    """First and last value of each key beyond file and index."""
+    names = [name for name in events.dtype.names or () if name not in ("file", "index")]
+    found = []
+    for name in names:
+        first, last = (
+            value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+            for value in (events[name][0], events[name][-1])
+        )
+        found.append(f"{name} {first}" if first == last else f"{name} {first} to {last}")
+    return ", ".join(found) or "file and index alone"
+
+
 def _values(images: NDArray[Any], mask: NDArray[np.bool_] | None) -> str:
-    values = images.astype(np.float64) if mask is None else images[:, mask].astype(np.float64)
+    if mask is None:
+        values = images.astype(np.float64)
+    else:
+        values = images[mask if mask.ndim == 3 else np.s_[:, mask]].astype(np.float64)
     finite = np.isfinite(values)
     if not finite.any():
         return "no finite value outside the mask"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from cdifast.data import FrameError, Frames, RowDataset, RowFile, check_finite
+from cdifast.data import CxiWriter, FrameError, Frames, RowDataset, RowFile, check_finite
 from cdifast.data.row_file import final_path, partial_path
 from cdifast.ops.dtypes import IMAGE_DTYPES
 
@@ -39,7 +39,8 @@ def run_over_frames(
     """Write one row of results a frame, in stack order, keyed by event; continue an interrupted file.
 
     Beside the given columns, the file has ``/entry_1/events/file`` and ``/entry_1/events/index`` (which file of
-    ``/entry_1/events/paths``, and which frame in it).
+    ``/entry_1/events/paths``, and which frame in it), and a data set there for each further key of `Frames.events`,
+    such as ``trainId`` or ``bunchId``.
 
     Parameters
     ----------
@@ -80,10 +81,8 @@ def run_over_frames(
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
     events = frames.events
-    keys = [
-        RowDataset("event_file", (), events["file"].dtype, path="/entry_1/events/file"),
-        RowDataset("event_index", (), events["index"].dtype, path="/entry_1/events/index"),
-    ]
+    names = events.dtype.names or ()
+    keys = [RowDataset(f"event_{name}", (), events.dtype[name], path=f"/entry_1/events/{name}") for name in names]
     all_attrs = {
         "/": {"NX_class": "NXroot", "default": "entry_1"},
         "/entry_1/events": {"NX_class": "NXcollection", "why": frames.why},
@@ -103,15 +102,15 @@ def run_over_frames(
         overwrite=overwrite,
     ) as file:
         buffer = np.empty((min(batch, count), height, width), dtype=frames.dtype)
-        with _discarded_on_wrong_input(file), progress_bar(description, count, show=progress) as report:
+        with discarded_on_wrong_input(file), progress_bar(description, count, show=progress) as report:
             report(file.done)
             while file.done < count:
                 start = file.done
                 stop = min(start + batch, count)
                 images = frames.read(slice(start, stop), out=buffer[: stop - start])
                 check_finite(images, frames.mask, start, frames)
-                rows = events[start:stop]
-                file.write(start, event_file=rows["file"], event_index=rows["index"], **compute(images))
+                rows = {f"event_{name}": events[name][start:stop] for name in names}
+                file.write(start, **rows, **compute(images))
                 report(stop)
         return file.finish()
 
@@ -138,7 +137,7 @@ def refuse_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.Path
 
 
 @contextlib.contextmanager
-def _discarded_on_wrong_input(file: RowFile) -> Iterator[None]:
+def discarded_on_wrong_input(file: RowFile | CxiWriter) -> Iterator[None]:
     """Delete the partial file when an error says that it can never be continued, or that there is nothing in it."""
     try:
         yield

@@ -164,14 +164,6 @@ def test_cxi_dataset_argument_keeps_mask_and_labels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened.labels, some_labels())
 
 
-def test_entry_per_shot_file_is_not_mistaken_for_one_frame(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "a.cxi", "w") as file:
-        for n in (1, 2):
-            file[f"entry_{n}/instrument_1/detector_1/data"] = stack()[n]
-    with pytest.raises(ValueError, match="several data sets can be the frames"):
-        open_frames(tmp_path / "a.cxi")
-
-
 def test_virtual_stack_over_two_files(tmp_path: Path) -> None:
     parts = [stack(seed=1), stack(seed=2)]
     layout = h5py.VirtualLayout((24, 9, 7), "u2")
