@@ -40,13 +40,14 @@ class TorchBatches:
         self,
         frames: Readable,
         mask: NDArray[np.bool_] | None,
+        own_masks: bool,
         pipeline: FramePipeline,
         order: FrameOrder,
         device: torch.device,
         prefetch: int,
         on_error: OnError,
     ) -> None:
-        self._frames, self._mask, self._order = frames, mask, order
+        self._frames, self._mask, self._own_masks, self._order = frames, mask, own_masks, order
         self._pipeline, self._device, self._prefetch, self._on_error = pipeline, device, prefetch, on_error
         self._prepare()  # what does not fit is told when the loader is made
 
@@ -58,6 +59,7 @@ class TorchBatches:
             self._frames,
             self._mask,
             self._order.batch_size,
+            own_masks=self._own_masks,
             buffers=buffers,
             pinned=self._device.type == "cuda",
             on_error=self._on_error,
@@ -96,5 +98,5 @@ class TorchBatches:
         if not len(raw.indices):
             return Finished(raw.step, raw.indices, None, None, raw.skipped)
         changes = self._pipeline.changes(raw.indices, self._order.seed, epoch)
-        images, mask = prepare(raw.frames.to(self._device, non_blocking=True), changes)
+        images, mask = prepare(raw.frames.to(self._device, non_blocking=True), changes, raw.good)
         return Finished(raw.step, raw.indices, images, mask, raw.skipped)

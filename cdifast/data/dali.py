@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .background import Background
 from .batches import Finished
-from .dali_graph import Graph, input_names, inputs
+from .dali_graph import MASK_NAMES, Graph, inputs
 from .order import EpochPlan, FrameOrder
 from .pipeline import FramePipeline
 from .prepare import Preparer
@@ -45,8 +45,8 @@ class DaliBatches:
 
     Parameters
     ----------
-    frames, mask, pipeline, order, device, prefetch, on_error
-        As `FrameLoader` has them.
+    frames, mask, own_masks, pipeline, order, device, prefetch, on_error
+        As `FrameLoader` has them; with `own_masks` each frame has its own mask.
 
     Raises
     ------
@@ -60,6 +60,7 @@ class DaliBatches:
         self,
         frames: Readable,
         mask: NDArray[np.bool_] | None,
+        own_masks: bool,
         pipeline: FramePipeline,
         order: FrameOrder,
         device: torch.device,
@@ -69,14 +70,15 @@ class DaliBatches:
         self._dali = import_dali()
         if device.type not in ("cpu", "cuda"):
             raise ValueError(f"device: found {device}, expected cpu or cuda for the DALI backend")
-        self._frames, self._mask, self._pipeline, self._order = frames, mask, pipeline, order
+        self._frames, self._mask, self._own_masks = frames, mask, own_masks
+        self._pipeline, self._order = pipeline, order
         self._device, self._prefetch, self._on_error = device, prefetch, on_error
         self._preparer = Preparer(frames.shape[1:], mask, pipeline.preparation)
-        self._graph = Graph(pipeline, self._preparer, "gpu" if device.type == "cuda" else "cpu")
+        self._graph = Graph(pipeline, self._preparer, "gpu" if device.type == "cuda" else "cpu", own_masks)
+        self._names = self._graph.names
 
     def build(self, source: Any) -> Any:
-        """A built pipeline that draws ``[frames, *inputs(...)]`` of a batch from a callable."""
-        names = input_names(self._pipeline.augmentation)
+        """A built pipeline that draws what `_arrays` gives of a batch from a callable."""
         on_gpu = self._device.type == "cuda"
         device_id = (self._device.index or 0) if on_gpu else None
         pipe = self._dali.Pipeline(
@@ -89,9 +91,9 @@ class DaliBatches:
         with pipe:
             nodes = self._dali.fn.external_source(
                 source=source,
-                num_outputs=1 + len(names),
+                num_outputs=1 + len(self._names),
                 batch=True,
-                layout=["HW", *[""] * len(names)],
+                layout=["HW", *("HWC" if name in MASK_NAMES else "" for name in self._names)],
                 no_copy=not on_gpu,  # the ring keeps the buffers; for a GPU, DALI copies into page-locked ones
             )
             pipe.set_outputs(*self._graph(nodes[0], nodes[1:]))
@@ -104,10 +106,10 @@ class DaliBatches:
             self._frames,
             self._mask,
             self._order.batch_size,
+            own_masks=self._own_masks,
             buffers=self._prefetch + _QUEUE + 3,
             on_error=self._on_error,
         )
-        names = input_names(self._pipeline.augmentation)
         fed: deque[tuple[RawBatch, Any]] = deque()
         with Background(lambda b: reader.batches(b, plan, first, self._order.windowed), self._prefetch) as background:
             raws = iter(background)
@@ -117,8 +119,7 @@ class DaliBatches:
                     if not len(raw.indices):
                         fed.append((raw, None))
                         continue
-                    changes = self._pipeline.changes(raw.indices, self._order.seed, epoch)
-                    arrays = [raw.frames.numpy(), *inputs(names, changes)]
+                    arrays = self._arrays(raw, epoch)
                     fed.append((raw, arrays))
                     return arrays
                 raise StopIteration
@@ -142,11 +143,20 @@ class DaliBatches:
                 del arrays
                 yield self._release(raw, images, mask)
 
+    def _arrays(self, raw: RawBatch, epoch: int) -> list[NDArray[Any]]:
+        """The frames of a batch and what the graph needs with them."""
+        preparer = None
+        if raw.good is not None:
+            preparation, resizer = self._pipeline.preparation, self._preparer.resizer
+            preparer = Preparer(self._frames.shape[1:], raw.good.numpy(), preparation, resizer=resizer)
+        changes = self._pipeline.changes(raw.indices, self._order.seed, epoch)
+        return [raw.frames.numpy(), *inputs(self._names, changes, preparer)]
+
     @property
     def _masked(self) -> bool:
         augmentation = self._pipeline.augmentation
         changes = augmentation is not None and (augmentation.resamples or augmentation.blanks)
-        return changes or not self._preparer.all_valid
+        return changes or self._own_masks or not self._preparer.all_valid
 
     @staticmethod
     def _release(raw: RawBatch, images: torch.Tensor | None, mask: torch.Tensor | None) -> Finished:

@@ -7,7 +7,7 @@ the mask alone (weights, valid pixels) is computed by torch, once: both backends
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,12 +18,15 @@ from .augment_torch import MIN_WEIGHT
 from .pipeline import FramePipeline
 from .prepare import Preparer
 
+MASK_NAMES: Final = ("inverse_weight", "valid")
+"""What comes from each frame's own mask, (n, S, S, 1); a mask for all is part of the graph."""
 
-def input_names(augmentation: Augmentation | None) -> tuple[str, ...]:
-    """Which of the random numbers the graph takes besides the frames, in this order."""
+
+def input_names(augmentation: Augmentation | None, own_masks: bool = False) -> tuple[str, ...]:
+    """What the graph takes besides the frames, in this order: of masks, and of the random numbers."""
+    names: list[str] = list(MASK_NAMES) if own_masks else []
     if augmentation is None:
-        return ()
-    names: list[str] = []
+        return tuple(names)
     if augmentation.resamples:
         names.append("matrix")
     elif augmentation.horizontal_flip or augmentation.vertical_flip:
@@ -39,22 +42,24 @@ def input_names(augmentation: Augmentation | None) -> tuple[str, ...]:
     return tuple(names)
 
 
-def inputs(names: tuple[str, ...], changes: Changes | None) -> list[NDArray[Any]]:
-    """The numbers of these names as DALI wants them, one row a frame."""
-    if changes is None:
-        return []
-    count = len(changes.gain)
-    values = {
-        "vertical": changes.flips[:, 0].astype(np.int32),
-        "horizontal": changes.flips[:, 1].astype(np.int32),
-        "matrix": _from_edges(changes.matrix),
-        "gain": changes.gain,
-        "exponent": changes.exponent,
-        "low": changes.low,
-        "high": changes.high,
-        "anchor": changes.regions[:, :, :2].reshape(count, -1),
-        "extent": changes.regions[:, :, 2:].reshape(count, -1),
-    }
+def inputs(names: tuple[str, ...], changes: Changes | None, preparer: Preparer | None) -> list[NDArray[Any]]:
+    """The values of these names as DALI wants them, one row a frame."""
+    values: dict[str, NDArray[Any]] = {}
+    if preparer is not None:
+        values = {name: getattr(preparer, name)[..., None].numpy() for name in MASK_NAMES}
+    if changes is not None:
+        count = len(changes.gain)
+        values |= {
+            "vertical": changes.flips[:, 0],
+            "horizontal": changes.flips[:, 1],
+            "matrix": _from_edges(changes.matrix),
+            "gain": changes.gain,
+            "exponent": changes.exponent,
+            "low": changes.low,
+            "high": changes.high,
+            "anchor": changes.regions[:, :, :2].reshape(count, -1),
+            "extent": changes.regions[:, :, 2:].reshape(count, -1),
+        }
     integers = ("vertical", "horizontal")
     return [np.ascontiguousarray(values[n], dtype=np.int32 if n in integers else np.float32) for n in names]
 
@@ -77,6 +82,8 @@ class Graph:
         For frames of the shape, on the CPU.
     device
         ``"cpu"`` or ``"gpu"``: where everything after the transfer runs.
+    own_masks
+        Each frame has its own mask: then its bad pixels are 0 already, and `MASK_NAMES` are among the inputs.
 
     Raises
     ------
@@ -84,22 +91,31 @@ class Graph:
         The box filter, which DALI has not.
     """
 
-    def __init__(self, pipeline: FramePipeline, preparer: Preparer, device: str) -> None:
+    def __init__(self, pipeline: FramePipeline, preparer: Preparer, device: str, own_masks: bool = False) -> None:
         if pipeline.preparation.filter != "triangle":
             raise ValueError(
                 "filter: found 'box', but DALI resizes with the triangle alone; expected "
                 "InputPreparation(filter='triangle'), or the torch backend, which has both"
             )
-        self.pipeline, self.preparer, self.device = pipeline, preparer, device
+        self.pipeline, self.preparer, self.device, self.own_masks = pipeline, preparer, device, own_masks
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `input_names`."""
+        return input_names(self.pipeline.augmentation, self.own_masks)
 
     def __call__(self, frames: Any, changes: list[Any]) -> tuple[Any, Any]:
         """Images and valid pixels, (S, S, 1) float32 and uint8 a sample, from frames (H, W) and `inputs`."""
         from nvidia.dali import fn, types
 
         augmentation = self.pipeline.augmentation
-        change = dict(zip(input_names(augmentation), changes, strict=True))
-        images = self._prepared(self._moved(frames))
-        valid = self._constant(self.preparer.valid[0].to(torch.float32))
+        change = dict(zip(self.names, changes, strict=True))
+        if self.own_masks:
+            inverse_weight, valid = (self._moved(change[name]) for name in MASK_NAMES)
+        else:
+            inverse_weight = self._constant(self.preparer.inverse_weight[0])
+            valid = self._constant(self.preparer.valid[0].to(torch.float32))
+        images = self._scaled(self._resized(self._moved(frames)) * inverse_weight, valid)
         # A constant is one tensor; products make it one a sample.
         valid = valid + 0 * images if self._masked else None
         if augmentation is not None:
@@ -114,7 +130,7 @@ class Graph:
 
     @property
     def _masked(self) -> bool:
-        return not self.preparer.all_valid
+        return self.own_masks or not self.preparer.all_valid
 
     def _moved(self, node: Any) -> Any:
         return node.gpu() if self.device == "gpu" else node
@@ -129,8 +145,8 @@ class Graph:
         size = self.preparer.preparation.size
         return self._constant(torch.ones(size, size)) + 0 * images
 
-    def _prepared(self, frames: Any) -> Any:
-        """Mask, centre in a square, resize, scale."""
+    def _resized(self, frames: Any) -> Any:
+        """Mask, centre in a square, resize."""
         from nvidia.dali import fn, types
 
         preparation, resizer = self.preparer.preparation, self.preparer.resizer
@@ -155,7 +171,7 @@ class Graph:
             )
             start = [(s - side) / 2 for s in sides]
             window = {"roi_start": start, "roi_end": [s + side for s in start]}
-        images = fn.resize(
+        return fn.resize(
             images,
             size=[preparation.size, preparation.size],
             interp_type=types.INTERP_LINEAR,
@@ -163,23 +179,21 @@ class Graph:
             dtype=types.FLOAT,
             **window,
         )
-        images = images * self._constant(self.preparer.inverse_weight[0])
-        return self._scaled(images)
 
-    def _scaled(self, images: Any) -> Any:
+    def _scaled(self, images: Any, valid: Any) -> Any:
         from nvidia.dali import fn
+        from nvidia.dali import math as dali_math
 
         preparation = self.preparer.preparation
         if preparation.scaling == "mean":
-            count = max(int(self.preparer.valid.sum()), 1)
-            mean = fn.reductions.sum(_abs(images), axes=[0, 1, 2], keep_dims=True) * (1 / count)
+            count = fn.reductions.sum(valid + 0 * images, axes=[0, 1, 2], keep_dims=True)
+            mean = fn.reductions.sum(_abs(images), axes=[0, 1, 2], keep_dims=True) / dali_math.max(count, 1.0)
             return images * (preparation.level * self._inverse(mean))
         if preparation.scaling == "minmax":
-            valid = self.preparer.valid[0].to(torch.float32)
-            far = self._constant((1 - valid) * torch.finfo(torch.float32).max)
+            far = (1.0 - valid) * float(np.finfo(np.float32).max)
             low = fn.reductions.min(images + far, axes=[0, 1, 2], keep_dims=True)
             span = fn.reductions.max(images - far, axes=[0, 1, 2], keep_dims=True) - low
-            return (images - low) * self._inverse(span) * self._constant(valid)
+            return (images - low) * self._inverse(span) * valid
         return images
 
     def _changed(self, images: Any, valid: Any, augmentation: Augmentation, change: dict[str, Any]) -> tuple[Any, Any]:

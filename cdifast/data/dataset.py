@@ -47,7 +47,8 @@ class FrameDataset(Dataset[dict[str, Any]]):
         self._prepare: TorchPipeline | None = self._new()  # what does not fit is told here
 
     def _new(self) -> TorchPipeline:
-        return TorchPipeline(self.pipeline, self.frames.shape[1:], self.frames.mask)
+        mask = None if self.frames.masks_differ else self.frames.mask
+        return TorchPipeline(self.pipeline, self.frames.shape[1:], mask)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_prepare": None}  # its buffers are made again in the worker
@@ -82,12 +83,13 @@ class FrameDataset(Dataset[dict[str, Any]]):
         rows = np.asarray(indices, dtype=np.int64)
         rows = np.where(rows < 0, rows + len(self), rows)
         raw = self.frames.read(rows)
-        check_finite(raw, self.frames.mask, rows, self.frames)
+        good = self.frames.read_mask(rows, raw) if self.frames.masks_differ else None
+        check_finite(raw, self.frames.mask if good is None else good, rows, self.frames)
         if self._prepare is None:
             self._prepare = self._new()
-        images, mask = self._prepare(
-            torch.from_numpy(raw), self.pipeline.changes(rows, self.seed, int(self._epoch.item()))
-        )
+        changes = self.pipeline.changes(rows, self.seed, int(self._epoch.item()))
+        own = None if good is None else torch.from_numpy(good)
+        images, mask = self._prepare(torch.from_numpy(raw), changes, own)
         items: list[dict[str, Any]] = [
             {"image": image, "index": int(row)} for image, row in zip(images, rows, strict=True)
         ]

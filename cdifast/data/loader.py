@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .batches import BatchMaker, Finished, TorchBatches
 from .errors import FrameError
@@ -88,7 +88,7 @@ class FrameLoader:
     labels : array_like, (N, ...), optional
         For all frames of the stack. None: those of the frames.
     mask : array_like of bool, (H, W), optional
-        True = good. None: that of the frames.
+        True = good. None: that of the frames, or each frame's own where they differ (`Frames.masks_differ`).
     rank, world_size : int
         This process's shard, see `FrameOrder`.
     drop_last : bool
@@ -162,26 +162,39 @@ class FrameLoader:
             batch_size,
             shuffle=("chunks" if shuffle else "none") if isinstance(shuffle, bool) else shuffle,
             seed=seed,
-            chunks=getattr(frames, "chunks", None),
+            chunks=self._chunks(frames, on_error) if shuffle in (True, "chunks") else None,
             window=window,
             rank=rank,
             world_size=world_size,
             drop_last=drop_last,
         )
         self._labels = _as_labels(getattr(frames, "labels", None) if labels is None else labels, count)
+        own_masks = mask is None and bool(getattr(frames, "masks_differ", False))
         good = getattr(frames, "mask", None) if mask is None else np.asarray(mask)
-        self._maker: BatchMaker
+        if own_masks:
+            good = None
+        backend_class: Any = TorchBatches
         if backend == "dali":
             from .dali import DaliBatches
 
-            self._maker = DaliBatches(source, good, self.pipeline, self.order, self.device, prefetch, on_error)
-        else:
-            self._maker = TorchBatches(source, good, self.pipeline, self.order, self.device, prefetch, on_error)
+            backend_class = DaliBatches
+        self._maker: BatchMaker = backend_class(
+            source, good, own_masks, self.pipeline, self.order, self.device, prefetch, on_error
+        )
         self.skipped: list[SkippedFrame] = []
         self._skipped_indices: set[int] = set()
         self.epoch = 0
         self._step = 0
         self._first = 0
+
+    @staticmethod
+    def _chunks(frames: Any, on_error: OnError) -> NDArray[np.int64] | None:
+        try:
+            return getattr(frames, "chunks", None)
+        except (FrameError, OSError):
+            if on_error == "raise":
+                raise
+            return None  # a file is missing: its frames are skipped, and those of the others read in any order
 
     def __len__(self) -> int:
         """Batches in an epoch."""

@@ -92,7 +92,7 @@ class TorchPipeline:
     shape
         (H, W) of the frames.
     mask
-        (H, W) bool, True = good; None: all pixels are good.
+        (H, W) bool, True = good; None: all pixels are good, or each frame has its own mask.
     device
         Where it is done.
     """
@@ -105,10 +105,13 @@ class TorchPipeline:
         device: str | torch.device = "cpu",
     ) -> None:
         self.pipeline = pipeline
+        self._shape, self._device = shape, torch.device(device)
         self.preparer = Preparer(shape, mask, pipeline.preparation, device)
 
     @torch.no_grad()
-    def __call__(self, frames: torch.Tensor, changes: Changes | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def __call__(
+        self, frames: torch.Tensor, changes: Changes | None, good: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Turn frames into images.
 
         Parameters
@@ -117,6 +120,8 @@ class TorchPipeline:
             (N, H, W), any real dtype, finite where good.
         changes
             `FramePipeline.changes` of these frames.
+        good
+            (N, H, W) bool on the CPU: each frame's own mask, in place of the one for all.
 
         Returns
         -------
@@ -127,8 +132,13 @@ class TorchPipeline:
             outside or erased, where they are 0); None: everywhere.
         """
         pipeline = self.pipeline
-        images = self.preparer(frames)
-        valid = None if self.preparer.all_valid else self.preparer.valid[:, None]
+        preparer = self.preparer
+        if good is not None:
+            preparer = Preparer(
+                self._shape, good.numpy(), pipeline.preparation, self._device, resizer=self.preparer.resizer
+            )
+        images = preparer(frames)
+        valid = None if preparer.all_valid and good is None else preparer.valid[:, None]
         if pipeline.augmentation is not None:
             if changes is None:
                 raise ValueError("changes: found None, expected those of the frames, for there is an augmentation")

@@ -205,6 +205,8 @@ class Preparer:
         Size, filter and scaling.
     device
         Where it is done.
+    resizer
+        Of another one for the same shape, whose buffers to use.
 
     Attributes
     ----------
@@ -224,13 +226,14 @@ class Preparer:
         mask: ArrayLike | None,
         preparation: InputPreparation,
         device: str | torch.device = "cpu",
+        resizer: Resizer | None = None,
     ) -> None:
         good = torch.ones(1, *shape, dtype=torch.bool) if mask is None else torch.from_numpy(_as_mask(mask).copy())
         if good.shape[-2:] != shape:
             raise ValueError(f"mask: found shape {tuple(good.shape)}, expected {shape} or (N, {shape[0]}, {shape[1]})")
         good = good if good.dim() == 3 else good[None]
         self.preparation = preparation
-        self.resizer = Resizer(shape[0], shape[1], preparation.size, preparation.filter, device)
+        self.resizer = resizer or Resizer(shape[0], shape[1], preparation.size, preparation.filter, device)
         self.bad = None if bool(good.all()) else ~good.to(device)
         weight = self.resizer(good)
         # The float32 sums of a fully covered cell may fall short of 1 by rounding.

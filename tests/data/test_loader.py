@@ -435,6 +435,52 @@ def test_the_pipeline_is_json() -> None:
     assert FramePipeline.p2().preparation.scaling == "minmax"
 
 
+class OwnMasks(Source):
+    """Each frame has its own good pixels; NaN elsewhere, as of a module that was not recorded."""
+
+    masks_differ = True
+
+    def __init__(self, frames: NDArray[Any], chunk: int = 1, bad: tuple[int, ...] = ()) -> None:
+        self.good = np.random.default_rng(2).random(frames.shape) > 0.2
+        self.good[::3, : HEIGHT // 2] = False
+        self.good[:, -1, -1] = True
+        super().__init__(np.where(self.good, frames, np.nan).astype(np.float32), chunk, bad)
+
+    def read_mask(self, indices: NDArray[np.int64], images: NDArray[Any]) -> NDArray[np.bool_]:
+        np.testing.assert_array_equal(~np.isnan(images), self.good[indices])  # what was read for these
+        return self.good[indices]
+
+
+@pytest.mark.parametrize("backend", ["torch", "dali"])
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_each_frame_has_its_own_mask(backend: Any, chunk: int) -> None:
+    if backend == "dali":
+        pytest.importorskip("nvidia.dali")
+    source = OwnMasks(raw_frames(), chunk, bad=(7, 30))
+    arguments: dict[str, Any] = {"batch_size": 8, "backend": backend, "window": 16}
+    for scaling in ("mean", "minmax", "none"):
+        preparation = InputPreparation(SIZE, scaling, filter="triangle")  # type: ignore[arg-type]
+        expected = prepare_batch(source._frames, source.good, preparation)
+        unscaled = dataclasses.replace(preparation, scaling="none")
+        valid = prepare_batch(np.ones_like(source._frames), source.good, unscaled) > 0
+        loader = FrameLoader(source, pipeline=FramePipeline(preparation), on_error="skip", **arguments)
+        with pytest.warns(UserWarning, match="left out"):
+            batches = list(loader)
+        assert sum(map(len, batches)) == COUNT - 2
+        for batch in batches:
+            torch.testing.assert_close(batch.images, expected[batch.indices], rtol=1e-4, atol=1e-4)
+            assert batch.mask is not None
+            assert torch.equal(batch.mask, valid[batch.indices])
+    source = OwnMasks(raw_frames(), chunk)
+    source._frames[5, -1, -1] = np.inf
+    pipeline = FramePipeline(preparation, P2)
+    with pytest.raises(FrameError, match="frame 5: 1 pixels are NaN or infinite outside the mask"):
+        list(FrameLoader(source, pipeline=pipeline, **arguments))
+    # One mask for all, when it is given: then the others' NaN are faults.
+    with pytest.raises(FrameError, match="NaN or infinite"):
+        list(FrameLoader(source, pipeline=pipeline, mask=np.ones((HEIGHT, WIDTH), bool), **arguments))
+
+
 def test_real_frames(shared_data: Path) -> None:
     """Detector frames with a central hole and bad pixels: every one, as `prepare_batch` has it, with its mask."""
     with open_frames(shared_data / "lcls_frames.npz") as frames:
@@ -457,6 +503,27 @@ def cxi(tmp_path: Path) -> Path:
     labels = np.eye(11, dtype=np.uint8)[np.arange(COUNT) % 11]
     write_cxi(path, raw_frames(), mask=good_pixels(), labels=labels)
     return path
+
+
+@pytest.mark.parametrize("storage", [{}, {"chunks": (4, HEIGHT, WIDTH), "compression": "gzip"}])
+def test_frames_of_a_file(tmp_path: Path, storage: dict[str, Any]) -> None:
+    """Also where chunks hold several frames: the reader says which, and the windows use it."""
+    h5py = pytest.importorskip("h5py")
+    path, expected = tmp_path / "run.h5", raw_frames()
+    with h5py.File(path, "w") as file:
+        file.create_dataset("frames", data=expected, **storage)
+    with open_frames(path) as frames:
+        loader = FrameLoader(frames, batch_size=8, window=16, pipeline=PIPELINES["p1"])
+        in_memory = FrameLoader(expected, batch_size=8, window=16, pipeline=PIPELINES["p1"])
+        assert loader.order.windowed == bool(storage)
+        images = {int(i): image for batch in in_memory for i, image in zip(batch.indices, batch.images, strict=True)}
+        seen = []
+        for batch in loader:
+            seen += batch.indices.tolist()
+            torch.testing.assert_close(
+                batch.images, torch.stack([images[index] for index in seen[-len(batch) :]]), rtol=1e-5, atol=1e-5
+            )
+        assert sorted(seen) == list(range(COUNT))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -493,6 +560,25 @@ def test_dataset_by_index(cxi: Path) -> None:
         torch.testing.assert_close(dataset[-1]["image"], expected[0])
         with pytest.raises(ValueError, match="epoch: found -1"):
             dataset.set_epoch(-1)
+
+
+def test_dataset_and_loader_with_a_file_of_masks(tmp_path: Path) -> None:
+    """Cheetah's layout: a mask for each frame."""
+    h5py = pytest.importorskip("h5py")
+    path, frames_in = tmp_path / "run.cxi", raw_frames("float32")
+    good = np.random.default_rng(3).random(frames_in.shape) > 0.3
+    with h5py.File(path, "w") as file:
+        file["cxi_version"] = 140
+        file["entry_1/data_1/data"] = np.where(good, frames_in, np.nan)
+        file["entry_1/data_1/mask"] = np.where(good, 0, 8).astype(np.uint16)
+    expected = prepare_batch(np.where(good, frames_in, 0), good, PIPELINES["plain"].preparation)
+    with open_frames(path) as frames:
+        assert frames.masks_differ
+        items = FrameDataset(frames, PIPELINES["plain"]).__getitems__([3, 40, 1])
+        torch.testing.assert_close(torch.stack([item["image"] for item in items]), expected[[3, 40, 1]])
+        assert not torch.equal(items[0]["mask"], items[1]["mask"])
+        for batch in FrameLoader(frames, batch_size=8, pipeline=PIPELINES["plain"]):
+            torch.testing.assert_close(batch.images, expected[batch.indices])
 
 
 def test_a_fork_while_the_loader_reads(cxi: Path) -> None:
