@@ -342,7 +342,7 @@ class Hdf5Source(FrameSource):
                 path=self.path,
                 dataset=self.dataset,
                 index=int(indices[first.position]),
-            )
+            ) from OSError(first.problem)  # as every source's: jobs keep what they have done
 
     def chunk_numbers(self) -> NDArray[np.int64]:
         """See `FrameSource.chunk_numbers`."""

@@ -102,7 +102,7 @@ def prepare_frames(
         Frames (N, H, W) with ``len`` and slices; any real numeric dtype.
     mask
         Good pixels, bool, True = good (as `Frames.mask`): (H, W) for all frames or (N, H, W). None: all
-        pixels are good.
+        pixels are good. Of `Frames` whose masks differ, ``None`` or their ``mask`` is each frame's own.
     preparation
         Size and scaling; None: `InputPreparation()`.
     chunk
@@ -134,11 +134,16 @@ def prepare_frames(
         raise ValueError(f"mask: found {len(good)} masks for {count} frames, expected as many or one")
     inputs = torch.empty(count, 1, preparation.size, preparation.size)
     named = source if isinstance(source, Frames) else None
+    own = named if named is not None and named.masks_differ and (mask is None or mask is named.mask) else None
     preparer = None
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
-        frames = _as_tensor(source[start:stop])
-        if preparer is None or (good is not None and good.ndim == 3):
+        raw = source[start:stop]
+        frames = _as_tensor(raw)
+        if own is not None:
+            good = own.read_mask(slice(start, stop), images=np.asarray(raw))
+            preparer = Preparer.of(frames, good, preparation, device)
+        elif preparer is None or (good is not None and good.ndim == 3):
             part = good[start:stop] if good is not None and good.ndim == 3 else good
             preparer = Preparer.of(frames, part, preparation, device)
         inputs[start:stop] = preparer.checked(frames, start, named)

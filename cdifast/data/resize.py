@@ -1,11 +1,14 @@
 """Reducing frames to the network's size: exact filters as products with narrow blocks of their matrices.
 
 A filter's matrix (S x H) has a few entries a row, all near its diagonal, so the dense product wastes nine tenths of its
-work. Taken in blocks of rows, each block touches a window of pixels hardly wider than what the block covers.
+work. Taken in blocks of rows, each block touches a window of pixels hardly wider than what the block covers. The blocks
+of many frames are one batched product: each call of a threaded product waits for its threads, which costs more than a
+small product where another thread (a training step) wants the cores too.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -14,12 +17,15 @@ import torch
 
 Filter = Literal["box", "triangle"]
 
-_BLOCK: Final = 32  # rows of the matrix in one product: enough for the product's kernels, few for the waste
+_BLOCK: Final = 32  # rows of the matrix in one product, at most: enough for the kernels, few for the waste
 _GROUP_PIXELS: Final = 1 << 22  # converted to float32 at once, 16 MiB: stays in a shared cache
 
 
 class _Block(NamedTuple):
-    """Cells ``start:stop`` as the product of ``weights`` (cells, pixels) and pixels ``first:last``."""
+    """Cells ``start:stop`` as the product of ``weights`` (cells, pixels) and pixels ``first:last``.
+
+    All blocks have as many rows; those beyond the last cell are 0.
+    """
 
     start: int
     stop: int
@@ -61,8 +67,7 @@ class Resizer:
         if self.device.type == "cpu":
             self._row_blocks, self._column_blocks = _blocks(self._rows), _blocks(self._columns)
             self._group = max(1, _GROUP_PIXELS // (height * width))
-            self._pixels = torch.empty(0)
-            self._half = torch.empty(0)
+            self._held = 0
         else:  # a GPU has arithmetic to waste, not launches
             self._rows, self._columns = self._rows.to(self.device), self._columns.T.to(self.device)
 
@@ -87,30 +92,36 @@ class Resizer:
             if bad is not None:
                 values.masked_fill_(bad, 0)
             return self._rows @ values @ self._columns
-        height, width = self.shape
-        out = torch.empty(count, self.size, self.size)
-        if len(self._pixels) < min(count, self._group):
-            self._pixels = torch.empty(min(count, self._group), height, width)
-            self._half = torch.empty(min(count, self._group), self.size, width)
+        blocks, cells = len(self._row_blocks), len(self._row_blocks[0].weights)
+        if self._held < min(count, self._group):
+            self._held = min(count, self._group)
+            self._pixels = torch.empty(self._held, *self.shape)
+            self._half = torch.empty(self._held * blocks * cells * self.shape[1])
+            self._cells = torch.empty(self._held * blocks * cells * self.size)
+        out = torch.empty(count, blocks, cells, self.size)
         for start in range(0, count, self._group):
             stop = min(start + self._group, count)
             pixels = self._pixels[: stop - start].copy_(frames[start:stop])
             if bad is not None:
                 pixels.masked_fill_(bad if len(bad) == 1 else bad[start:stop], 0)
-            self._reduce(pixels, self._half[: stop - start], out[start:stop])
-        return out
+            self._reduce(pixels, out[start:stop])
+        return out.view(count, blocks * cells, self.size)[:, : self.size].contiguous()
 
-    def _reduce(self, pixels: torch.Tensor, half: torch.Tensor, out: torch.Tensor) -> None:
-        """Rows first: what is left then has half the size and less."""
-        for block in self._row_blocks:
-            torch.bmm(
-                block.weights.expand(len(pixels), -1, -1),
-                pixels[:, block.first : block.last],
-                out=half[:, block.start : block.stop],
-            )
-        lines, cells = half.view(-1, half.shape[-1]), out.view(-1, self.size)
+    def _reduce(self, pixels: torch.Tensor, out: torch.Tensor) -> None:
+        """Rows first: what is left then has half the size and less. ``out`` is (n, blocks, cells, S)."""
+        count, blocks, cells, size = out.shape
+        width = self.shape[1]
+        # Blocks lead, so that each product's result is one piece of memory: only then is it batched.
+        half = self._half[: count * blocks * cells * width].view(blocks, count, cells, width)
+        for number, block in enumerate(self._row_blocks):
+            window = pixels[:, block.first : block.last]
+            torch.bmm(block.weights.expand(count, -1, -1), window, out=half[number])
+        lines = half.view(-1, width)
+        result = self._cells[: count * blocks * cells * size].view(-1, size)
         for block in self._column_blocks:
-            torch.mm(lines[:, block.first : block.last], block.transposed, out=cells[:, block.start : block.stop])
+            weights = block.transposed[:, : block.stop - block.start]
+            torch.mm(lines[:, block.first : block.last], weights, out=result[:, block.start : block.stop])
+        out.copy_(result.view(blocks, count, cells, size).transpose(0, 1))
 
 
 @lru_cache(maxsize=16)
@@ -141,12 +152,15 @@ def filter_matrix(length: int, cells: int, side: int, kind: Filter) -> torch.Ten
 
 
 def _blocks(matrix: torch.Tensor) -> list[_Block]:
-    """Blocks of rows with the window of columns in which they have entries; all-zero windows have one column."""
+    """Equal blocks of rows with the window of columns in which they have entries; an empty window has one column."""
+    count = math.ceil(len(matrix) / _BLOCK)
+    size = math.ceil(len(matrix) / count)
     blocks = []
-    for start in range(0, len(matrix), _BLOCK):
-        rows = matrix[start : start + _BLOCK]
+    for start in range(0, count * size, size):
+        rows = matrix[start : start + size]
         used = rows.any(dim=0).nonzero().flatten()
         first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-        weights = rows[:, first:last].contiguous()
+        weights = torch.zeros(size, last - first)
+        weights[: len(rows)] = rows[:, first:last]
         blocks.append(_Block(start, start + len(rows), first, last, weights, weights.T.contiguous()))
     return blocks

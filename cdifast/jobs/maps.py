@@ -80,10 +80,10 @@ class MapMaker:
         self.settings = settings or MapSettings()
         self.shape = shape
         self._mask = None if mask is None else torch.as_tensor(np.asarray(mask))
-        _, self.weight = self._resample(torch.zeros(shape), return_weight=True)
+        _, self.weight = self._resample(torch.zeros(shape), self._mask, return_weight=True)
         # Where every sample counts fully, the map needs no weights at all, which is twice as fast.
         self._weight = None if bool((self.weight == 1).all()) else self.weight
-        _, self.cell_weight = self._correlate(torch.zeros(self.weight.shape), return_weight=True)
+        _, self.cell_weight = self._correlate(torch.zeros(self.weight.shape), self._weight, return_weight=True)
         if not bool((self.cell_weight > 0).any()):
             raise ValueError(
                 f"no cell of the correlation map would have a value: with center {self.settings.center}, radii "
@@ -93,13 +93,33 @@ class MapMaker:
 
     def __call__(self, images: NDArray[Any] | Tensor) -> tuple[Tensor, Tensor]:
         """Unwrapped maps (n, n_radial, n_angular) and correlation maps (n, n_radial, n_radial) of frames (n, H, W)."""
+        unwrapped = self._resample(self._tensor(images), self._mask).to(torch.float32)
+        return unwrapped, self._correlate(unwrapped, self._weight)
+
+    def with_masks(self, images: NDArray[Any] | Tensor, good: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
+        """Correlation maps of frames with masks of their own, and the weights of their cells.
+
+        Parameters
+        ----------
+        images : ndarray or Tensor, (n, H, W)
+        good : ndarray of bool, (n, H, W)
+            True = good pixel.
+
+        Returns
+        -------
+        maps, weights : Tensor, (n, n_radial, n_radial)
+        """
+        unwrapped, weight = self._resample(self._tensor(images), torch.from_numpy(good), return_weight=True)
+        maps, weights = self._correlate(unwrapped.to(torch.float32), weight, return_weight=True)
+        return maps, weights
+
+    def _tensor(self, images: NDArray[Any] | Tensor) -> Tensor:
         tensor = images if isinstance(images, Tensor) else as_image_tensor(images)
         if tuple(tensor.shape[-2:]) != self.shape:
             raise ValueError(
                 f"frames: found shape {tuple(tensor.shape)}, expected (n, {', '.join(map(str, self.shape))})"
             )
-        unwrapped = self._resample(tensor).to(torch.float32)
-        return unwrapped, self._correlate(unwrapped)
+        return tensor
 
     def radii(self) -> NDArray[np.float64]:
         """Radius of each ring in pixels, (n_radial,)."""
@@ -108,7 +128,7 @@ class MapMaker:
             r_max = (min(self.shape) - 1) / 2
         return np.linspace(self.settings.r_min, r_max, self.settings.n_radial)
 
-    def _resample(self, images: Tensor, **options: Any) -> Any:
+    def _resample(self, images: Tensor, mask: Tensor | None, **options: Any) -> Any:
         chosen = self.settings
         return ops.polar_resample(
             images,
@@ -117,18 +137,18 @@ class MapMaker:
             center=chosen.center,
             r_min=chosen.r_min,
             r_max=chosen.r_max,
-            mask=self._mask,
+            mask=mask,
             interpolation=chosen.interpolation,
             **options,
         )
 
-    def _correlate(self, unwrapped: Tensor, **options: Any) -> Any:
+    def _correlate(self, unwrapped: Tensor, weight: Tensor | None, **options: Any) -> Any:
         chosen = self.settings
         return ops.correlation_map(
             unwrapped,
             order=chosen.order,
             part=chosen.part,
-            weight=self._weight,
+            weight=weight,
             normalize=chosen.normalize,
             min_weight=chosen.min_weight,
             **options,
@@ -168,13 +188,14 @@ def write_maps(
     """Write the correlation map of every frame to an HDF5 file, in stack order, keyed by event.
 
     The file's ``/entry_1/maps`` is a NeXus NXdata group that silx view and h5web plot: ``data`` (N, R, R) float32,
-    ``weight`` (R, R) the cells' weights, ``radius`` (R,) in pixels, and the settings as attributes. An interrupted
-    job continues when the same call is repeated.
+    ``weight`` (R, R) the cells' weights, ``radius`` (R,) in pixels, and the settings as attributes. Where frames have
+    masks of their own (`Frames.masks_differ`), each is computed with its own and ``weight`` is (N, R, R). An
+    interrupted job continues when the same call is repeated.
 
     Parameters
     ----------
     frames : Frames
-        Its mask is used.
+        Its masks are used.
     output : path
     settings : MapSettings, optional
     batch, overwrite, progress
@@ -203,11 +224,24 @@ def write_maps(
         "upper_triangle": f"order-{maker.settings.order} correlation, {maker.settings.part} part (P1, eq. 15)",
         **{name: value if value is not None else "default" for name, value in chosen.items()},
     }
+    columns = [RowDataset("maps", (n_radial, n_radial), "float32", path="/entry_1/maps/data")]
+    constants: dict[str, ArrayLike] = {"/entry_1/maps/radius": maker.radii()}
+    if frames.masks_differ:
+        columns.append(RowDataset("weight", (n_radial, n_radial), "float32", path="/entry_1/maps/weight"))
+    else:
+        constants["/entry_1/maps/weight"] = maker.cell_weight.numpy()
+
+    def compute(images: NDArray[Any], good: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+        if not frames.masks_differ or good is None:
+            return {"maps": maker(images)[1].numpy()}
+        maps, weights = maker.with_masks(images, good)
+        return {"maps": maps.numpy(), "weight": weights.numpy()}
+
     return run_over_frames(
         frames,
         output,
-        [RowDataset("maps", (n_radial, n_radial), "float32", path="/entry_1/maps/data")],
-        lambda images: {"maps": maker(images)[1].numpy()},
+        columns,
+        compute,
         description="correlation maps",
         fingerprint={f"map {name}": value for name, value in chosen.items()},
         attrs={
@@ -215,10 +249,7 @@ def write_maps(
             "/entry_1/maps": nxdata("data", axes=(".", "radius", "radius"), interpretation="image", **description),
             "/entry_1/maps/radius": {"units": "pixel"},
         },
-        constants={
-            "/entry_1/maps/radius": maker.radii(),
-            "/entry_1/maps/weight": maker.cell_weight.numpy(),
-        },
+        constants=constants,
         batch=batch,
         overwrite=overwrite,
         progress=progress,

@@ -70,10 +70,12 @@ def write_predictions(
     if not card.input:
         raise ValueError(f"{weights}: its card does not say how frames were prepared for training; train again")
     preparation = InputPreparation.from_dict(card.input)
-    preparer = Preparer(frames.shape[1:], frames.mask, preparation, device)
+    whole = Preparer(frames.shape[1:], frames.mask, preparation, device)
     digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
 
-    def compute(images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def compute(images: NDArray[Any], good: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+        own = good is not None and good.ndim == 3
+        preparer = Preparer(frames.shape[1:], good, preparation, device, whole.resizer) if own else whole
         probabilities = predict_probabilities(model, preparer.checked(images))
         labels = labels_from_probabilities(probabilities, card.thresholds)
         return {

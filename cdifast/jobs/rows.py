@@ -26,7 +26,7 @@ def run_over_frames(
     frames: Frames,
     output: str | os.PathLike[str],
     columns: Sequence[RowDataset],
-    compute: Callable[[NDArray[Any]], Mapping[str, ArrayLike]],
+    compute: Callable[[NDArray[Any], NDArray[np.bool_] | None], Mapping[str, ArrayLike]],
     *,
     description: str,
     fingerprint: Mapping[str, Any],
@@ -50,7 +50,8 @@ def run_over_frames(
     columns : sequence of RowDataset
         What ``compute`` gives.
     compute : callable
-        From raw frames (n, H, W) to the rows of each column, by name. The array is reused for the next batch.
+        From raw frames (n, H, W) and their good pixels, (H, W), (n, H, W) where frames have masks of their own, or
+        None, to the rows of each column, by name. The frames' array is reused for the next batch.
     description : str
         For the progress bar.
     fingerprint, attrs, constants, overwrite
@@ -107,10 +108,12 @@ def run_over_frames(
             while file.done < count:
                 start = file.done
                 stop = min(start + batch, count)
-                images = frames.read(slice(start, stop), out=buffer[: stop - start])
-                check_finite(images, frames.mask, start, frames)
+                chosen = slice(start, stop)
+                images = frames.read(chosen, out=buffer[: stop - start])
+                good = frames.read_mask(chosen, images=images) if frames.masks_differ else frames.mask
+                check_finite(images, good, start, frames)
                 rows = {f"event_{name}": events[name][start:stop] for name in names}
-                file.write(start, **rows, **compute(images))
+                file.write(start, **rows, **compute(images, good))
                 report(stop)
         return file.finish()
 

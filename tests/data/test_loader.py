@@ -31,6 +31,7 @@ from cdifast.data import (
     InputPreparation,
     open_frames,
     prepare_batch,
+    prepare_frames,
 )
 from cdifast.data.augment import DRAWS, P1, P2
 from cdifast.data.augment_torch import apply_changes
@@ -574,6 +575,8 @@ def test_dataset_and_loader_with_a_file_of_masks(tmp_path: Path) -> None:
     expected = prepare_batch(np.where(good, frames_in, 0), good, PIPELINES["plain"].preparation)
     with open_frames(path) as frames:
         assert frames.masks_differ
+        for mask in (None, frames.mask):
+            torch.testing.assert_close(prepare_frames(frames, mask, PIPELINES["plain"].preparation, chunk=7), expected)
         items = FrameDataset(frames, PIPELINES["plain"]).__getitems__([3, 40, 1])
         torch.testing.assert_close(torch.stack([item["image"] for item in items]), expected[[3, 40, 1]])
         assert not torch.equal(items[0]["mask"], items[1]["mask"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data"))
-from layouts import WRITERS, cheetah, cxidb_94, modules, random_frames
-
 from cdifast.cli import app
 from cdifast.data import CxiWriter, FrameError, Frames, open_frames
 from cdifast.data.cxi import DATA, DETECTOR, EVENTS
 from cdifast.jobs import MapSettings, convert_frames, write_maps
+from tests.data.layouts import WRITERS, cheetah, cxidb_94, modules, random_frames
 
 BITSHUFFLE = "32008"
 

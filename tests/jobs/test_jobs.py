@@ -14,6 +14,7 @@ from cdifast import ops, simulate
 from cdifast.data import FrameError, check_finite, open_frames, write_cxi
 from cdifast.jobs import MapMaker, MapSettings, unwrapped_and_maps, write_maps, write_predictions, write_shots
 from cdifast.jobs import rows as rows_module
+from tests.data.layouts import modules
 
 SMALL = MapSettings(n_radial=12, n_angular=40, order=4)
 
@@ -310,3 +311,20 @@ def test_three_real_lcls_frames(shared_data: Path, tmp_path: Path) -> None:
     assert np.array_equal(maker(spoiled)[1].numpy(), maps)
     zero_lag, order = np.tril(maps), np.triu(maps, 1)
     assert (np.abs(zero_lag).max(axis=(1, 2)) > np.abs(order).max(axis=(1, 2))).all()
+
+
+def test_maps_of_frames_with_masks_of_their_own(tmp_path: Path) -> None:
+    """Modules that are missing in some frames only: each map as if it were computed alone, with its own mask."""
+    settings = MapSettings(n_radial=6, n_angular=32, order=2)
+    with open_frames(modules(tmp_path, size=(6, 24)).paths) as frames:
+        assert frames.masks_differ
+        path = write_maps(frames, tmp_path / "maps.h5", settings)
+        good = frames.read_mask(slice(None))
+        images = np.nan_to_num(frames[:])  # what is under a mask does not count
+    assert len({mask.tobytes() for mask in good}) > 1
+    with h5py.File(path) as file:
+        found, weights = file["/entry_1/maps/data"][:], file["/entry_1/maps/weight"][:]
+    for image, mask, values, weight in zip(images, good, found, weights, strict=True):
+        maker = MapMaker(image.shape, mask, settings)
+        np.testing.assert_allclose(values, maker(image[None])[1][0], rtol=2e-6, atol=1e-6)
+        np.testing.assert_allclose(weight, maker.cell_weight, rtol=2e-6)
