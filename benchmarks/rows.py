@@ -43,6 +43,12 @@ ROWS = (
     Row("polar-one-image", "polar, one 224x224 image", "`cv2.remap`", 0.5),
     Row("correlation", "correlation map, 112x224, `out=`", "`torch.bmm` + DFT bin as a product", 3),
     Row("angular", "angular correlation, 112x224, all lags, all pairs", "`scipy.fft`, rfft and irfft", 15),
+    Row(
+        "loader",
+        "loader, bitshuffle-LZ4 uint16 512x512 to 224x224 float32, random order",
+        "PyTorch's DataLoader, 2 workers, h5py",
+        2,
+    ),
     Row("fused", "uint16 512x512 frames to 112x112 maps, `out=`", "`cv2.remap` + `torch.bmm` + DFT bin", 4),
     Row("read-gzip", "reading 512x512 uint16 frames, gzip, random order", "h5py `d[i]`", 5),
     Row("read-gzip-shuffle", "the same, gzip with shuffle", "h5py `d[i]`", 4),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .finite import check_finite
 from .frames import Frames
+from .resize import Filter, Resizer
 
-Scaling = Literal["mean", "none"]
+Scaling = Literal["mean", "minmax", "none"]
 
 
 class FrameSource(Protocol):
@@ -36,7 +36,8 @@ class InputPreparation:
     scaling
         ``"mean"`` (default): each image is divided by the mean |value| of its valid pixels and multiplied
         by `level`, so that the photon fluence of the shot drops out. ``"none"``: values stay as recorded
-        (P1, where the log activation alone compresses them); `level` is then ignored.
+        (P1, where the log activation alone compresses them). ``"minmax"``: the valid pixels of each image are
+        shifted and scaled to [0, 1] (P2). The last two ignore `level`.
     level
         Mean |value| after scaling. The log activation is linear below 1/e and logarithmic above. The
         envelope of a hard sphere's pattern falls as q^-4; behind a hole of a sixth of the detector's
@@ -45,22 +46,29 @@ class InputPreparation:
     min_weight
         An output pixel with less than this share of good input pixels is 0, otherwise it is the mean of
         the good ones.
+    filter
+        What the mean is over: ``"box"`` (default), the cell of the output pixel; ``"triangle"``, weights that
+        fall linearly over twice its width. Both keep finer structure than an output pixel from aliasing; the box
+        is sharper and keeps photon counts apart, the triangle is what DALI has. See `cdifast.data.resize`.
     """
 
     size: int = 224
     scaling: Scaling = "mean"
     level: float = 10.0
     min_weight: float = 0.5
+    filter: Filter = "box"
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ValueError(f"size: found {self.size}, expected at least 1")
-        if self.scaling not in ("mean", "none"):
-            raise ValueError(f"scaling: found {self.scaling!r}, expected 'mean' or 'none'")
+        if self.scaling not in ("mean", "minmax", "none"):
+            raise ValueError(f"scaling: found {self.scaling!r}, expected 'mean', 'minmax' or 'none'")
         if not self.level > 0:
             raise ValueError(f"level: found {self.level}, expected a positive number")
         if not 0 < self.min_weight <= 1:
             raise ValueError(f"min_weight: found {self.min_weight}, expected 0 < min_weight <= 1")
+        if self.filter not in ("box", "triangle"):
+            raise ValueError(f"filter: found {self.filter!r}, expected 'box' or 'triangle'")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-serialisable dictionary."""
@@ -94,7 +102,7 @@ def prepare_frames(
         Frames (N, H, W) with ``len`` and slices; any real numeric dtype.
     mask
         Good pixels, bool, True = good (as `Frames.mask`): (H, W) for all frames or (N, H, W). None: all
-        pixels are good.
+        pixels are good. Of `Frames` whose masks differ, ``None`` or their ``mask`` is each frame's own.
     preparation
         Size and scaling; None: `InputPreparation()`.
     chunk
@@ -125,13 +133,20 @@ def prepare_frames(
     if good is not None and good.ndim == 3 and len(good) != count:
         raise ValueError(f"mask: found {len(good)} masks for {count} frames, expected as many or one")
     inputs = torch.empty(count, 1, preparation.size, preparation.size)
+    named = source if isinstance(source, Frames) else None
+    own = named if named is not None and named.masks_differ and (mask is None or mask is named.mask) else None
+    preparer = None
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
-        part = good[start:stop] if good is not None and good.ndim == 3 else good
-        named = source if isinstance(source, Frames) else None
-        inputs[start:stop] = prepare_batch(
-            source[start:stop], part, preparation, device=device, first_index=start, source=named
-        )
+        raw = source[start:stop]
+        frames = _as_tensor(raw)
+        if own is not None:
+            good = own.read_mask(slice(start, stop), images=np.asarray(raw))
+            preparer = Preparer.of(frames, good, preparation, device)
+        elif preparer is None or (good is not None and good.ndim == 3):
+            part = good[start:stop] if good is not None and good.ndim == 3 else good
+            preparer = Preparer.of(frames, part, preparation, device)
+        inputs[start:stop] = preparer.checked(frames, start, named)
         if progress is not None:
             progress(stop, count)
     return inputs
@@ -176,55 +191,130 @@ def prepare_batch(
     ValueError, TypeError
         As in `prepare_frames`.
     """
-    preparation = preparation or InputPreparation()
-    values = _as_float32(frames)
-    good = _good_pixels(values, mask)
-    check_finite(values.cpu(), None if mask is None else good.cpu().numpy(), first_index, source)
-    values, good = values.to(device), good.to(device)
-    values = torch.where(good, values, 0)
-    _, height, width = values.shape
-    side = max(height, width)
-    rows = _cell_overlaps(height, preparation.size, side).to(device)
-    columns = _cell_overlaps(width, preparation.size, side).T.to(device)
-    weight = rows @ good.to(torch.float32) @ columns
-    # The float32 sums of a fully covered cell may fall short of 1 by rounding.
-    valid = weight >= preparation.min_weight - 1e-5
-    images = torch.where(valid, rows @ values @ columns / weight.clamp_min(preparation.min_weight / 2), 0)
-    if preparation.scaling == "mean":
-        mean = images.abs().sum(dim=(1, 2), keepdim=True) / valid.sum(dim=(1, 2), keepdim=True).clamp_min(1)
-        # An image without any signal has no scale: it stays zero.
-        images = images * torch.where(mean > 0, preparation.level / mean, 0)
-    return images[:, None]
+    values = _as_tensor(frames)
+    return Preparer.of(values, mask, preparation or InputPreparation(), device).checked(values, first_index, source)
 
 
-@lru_cache(maxsize=16)
-def _cell_overlaps(length: int, cells: int, side: int) -> torch.Tensor:
-    """(cells, length) float32: share of each cell of a line of `side` pixels that each pixel covers.
+class Preparer:
+    """What `prepare_batch` does to frames of one shape under one mask, with all that depends on these made once.
 
-    The `length` pixels lie centred in the line, so the rows of the outer cells may sum to less than 1.
+    Instances keep their buffers, and are for one thread at a time.
+
+    Parameters
+    ----------
+    shape
+        (H, W) of the frames.
+    mask
+        As in `prepare_frames`; with (N, H, W) only batches of N frames can be prepared.
+    preparation
+        Size, filter and scaling.
+    device
+        Where it is done.
+    resizer
+        Of another one for the same shape, whose buffers to use.
+
+    Attributes
+    ----------
+    valid : torch.Tensor
+        (1 or N, S, S) bool on `device`: where an image holds data.
+    all_valid : bool
+        Whether that is everywhere.
+    bad : torch.Tensor or None
+        (1 or N, H, W) bool on `device`: pixels that count as 0; None: none.
+    inverse_weight : torch.Tensor
+        (1 or N, S, S) float32: what makes means of the sums over good pixels; 0 where not valid.
     """
-    edges = np.linspace(0, side, cells + 1) - (side - length) / 2
-    pixels = np.arange(length)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return torch.from_numpy((np.maximum(overlap, 0) * (cells / side)).astype(np.float32))
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        mask: ArrayLike | None,
+        preparation: InputPreparation,
+        device: str | torch.device = "cpu",
+        resizer: Resizer | None = None,
+    ) -> None:
+        good = torch.ones(1, *shape, dtype=torch.bool) if mask is None else torch.from_numpy(_as_mask(mask).copy())
+        if good.shape[-2:] != shape:
+            raise ValueError(f"mask: found shape {tuple(good.shape)}, expected {shape} or (N, {shape[0]}, {shape[1]})")
+        good = good if good.dim() == 3 else good[None]
+        self.preparation = preparation
+        self.resizer = resizer or Resizer(shape[0], shape[1], preparation.size, preparation.filter, device)
+        self.bad = None if bool(good.all()) else ~good.to(device)
+        weight = self.resizer(good)
+        # The float32 sums of a fully covered cell may fall short of 1 by rounding.
+        self.valid = weight >= preparation.min_weight - 1e-5
+        self.all_valid = bool(self.valid.all())
+        self.inverse_weight = torch.where(self.valid, 1 / weight, 0)
+        self._whole = self.bad is None and shape[0] == shape[1]
+        self._count = self.valid.sum(dim=(1, 2), keepdim=True).clamp_min(1)
+
+    @classmethod
+    def of(
+        cls,
+        frames: torch.Tensor,
+        mask: ArrayLike | None,
+        preparation: InputPreparation,
+        device: str | torch.device = "cpu",
+    ) -> Preparer:
+        """For frames like these; with a mask (N, H, W) for these alone."""
+        shape = frames.shape
+        if mask is not None and np.shape(mask) not in (shape, shape[1:]) and np.ndim(mask) in (2, 3):
+            raise ValueError(f"mask: found shape {np.shape(mask)}, expected {tuple(shape[1:])} or {tuple(shape)}")
+        return cls((shape[1], shape[2]), mask, preparation, device)
+
+    def checked(
+        self, frames: ArrayLike | torch.Tensor, first_index: int = 0, source: Frames | None = None
+    ) -> torch.Tensor:
+        """Turn frames (N, H, W) into images (N, 1, S, S); a `FrameError` names the first with a NaN or infinity."""
+        values = _as_tensor(frames)
+        images = self(values)
+        if values.is_floating_point() and not torch.isfinite(images).all():
+            # Products carry a NaN or infinity of any good pixel into the images; only then is it worth looking for.
+            good = None if self.bad is None else ~self.bad.cpu().numpy()
+            check_finite(values.to("cpu", torch.float32), good, first_index, source)
+        return images
+
+    def __call__(self, frames: torch.Tensor) -> torch.Tensor:
+        """Turn frames (N, H, W) into images (N, 1, S, S) float32; a NaN in a good pixel makes NaN."""
+        images = self.resizer(frames, self.bad)
+        if not self._whole:
+            images.mul_(self.inverse_weight)
+        return self.scale(images)[:, None]
+
+    def scale(self, images: torch.Tensor) -> torch.Tensor:
+        """Scale images (N, S, S), in place, as the preparation says."""
+        if self.preparation.scaling == "mean":
+            mean = images.abs().sum(dim=(1, 2), keepdim=True) / self._count
+            # An image without any signal has no scale: it stays zero.
+            images.mul_(torch.where(mean > 0, self.preparation.level / mean, 0))
+        elif self.preparation.scaling == "minmax":
+            low = images.masked_fill(~self.valid, torch.inf).amin(dim=(1, 2), keepdim=True)
+            high = images.masked_fill(~self.valid, -torch.inf).amax(dim=(1, 2), keepdim=True)
+            span = high - low
+            images.sub_(low).mul_(torch.where(span > 0, 1 / span, 0)).masked_fill_(~self.valid, 0)
+        return images
 
 
-def _as_float32(frames: ArrayLike | torch.Tensor) -> torch.Tensor:
+def _as_tensor(frames: ArrayLike | torch.Tensor) -> torch.Tensor:
+    """As a tensor of a type that `Tensor.copy_` converts to float32, without a copy where that can be."""
     if isinstance(frames, torch.Tensor):
         tensor = frames
     else:
         array = np.asarray(frames)
         if array.dtype.kind not in "buif":
             raise TypeError(f"frames: found dtype {array.dtype}, expected real numbers")
-        # torch has no arithmetic for some unsigned dtypes and none for foreign byte orders: NumPy converts.
-        tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        # torch knows no foreign byte order, negative strides or read-only memory: there NumPy converts.
+        if not (array.dtype.isnative and array.flags.c_contiguous and array.flags.writeable):
+            array = np.ascontiguousarray(array, dtype=np.float32)
+            array = array if array.flags.writeable else array.copy()
+        tensor = torch.from_numpy(array)
     if tensor.is_complex():
         raise TypeError(f"frames: found dtype {tensor.dtype}, expected real numbers")
     if tensor.dim() != 3:
         raise ValueError(f"frames: found shape {tuple(tensor.shape)}, expected (N, H, W)")
     if 0 in tensor.shape[1:]:
         raise ValueError(f"frames: found shape {tuple(tensor.shape)}, frames without pixels")
-    return tensor.to(torch.float32)
+    return tensor
 
 
 def _as_mask(mask: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
@@ -234,14 +324,3 @@ def _as_mask(mask: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
     if array.ndim not in (2, 3):
         raise ValueError(f"mask: found shape {array.shape}, expected (H, W) or (N, H, W)")
     return array
-
-
-def _good_pixels(values: torch.Tensor, mask: ArrayLike | None) -> torch.Tensor:
-    if mask is None:
-        return torch.ones((1, *values.shape[1:]), dtype=torch.bool, device=values.device)
-    good = torch.from_numpy(_as_mask(mask).copy()).to(values.device)
-    if good.shape not in (values.shape[1:], values.shape):
-        raise ValueError(
-            f"mask: found shape {tuple(good.shape)}, expected {tuple(values.shape[1:])} or {tuple(values.shape)}"
-        )
-    return good if good.dim() == 3 else good[None]

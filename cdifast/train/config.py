@@ -126,7 +126,9 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-serialisable dictionary."""
-        return dataclasses.asdict(self)
+        content = dataclasses.asdict(self)
+        content["augmentation"] = self.augmentation and self.augmentation.to_dict()
+        return content
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> TrainConfig:
@@ -136,7 +138,7 @@ class TrainConfig:
             raise ValueError(f"training configuration: unknown entries {', '.join(sorted(unknown))}")
         content = dict(content)
         if isinstance(content.get("augmentation"), dict):
-            content["augmentation"] = Augmentation(**content["augmentation"])
+            content["augmentation"] = Augmentation.from_dict(content["augmentation"])
         return cls(**content)
 
     def to_json(self) -> str:
