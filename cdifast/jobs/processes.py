@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -18,7 +20,8 @@ def ordered_map(function: Callable[..., Result], calls: Sequence[tuple[Any, ...]
     """``function(*call)`` for each call, in order, computed by ``jobs`` processes.
 
     Processes are spawned, not forked: torch's threads do not survive a fork. Each uses its share of the processor's
-    cores. Ctrl-C reaches this process only, which then waits for the calls at hand and ends the others.
+    cores. Ctrl-C reaches this process only, which then waits for the calls at hand and ends the others; should it be
+    killed, they end by themselves.
 
     Parameters
     ----------
@@ -52,6 +55,15 @@ def ordered_map(function: Callable[..., Result], calls: Sequence[tuple[Any, ...]
 
 def _prepare(jobs: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it is gone: a pool's processes would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+import cdifast
 from cdifast import ops, simulate
 from cdifast.data import FrameError, check_finite, open_frames, write_cxi
 from cdifast.jobs import MapMaker, MapSettings, unwrapped_and_maps, write_maps, write_predictions, write_shots
@@ -278,6 +283,40 @@ def test_ordered_map_keeps_order_and_raises() -> None:
     assert [next(results), next(results)] == [(3, 1), (2, 1)]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
+    """SIGKILL leaves the parent no time to end anything."""
+    code = (
+        "import os, time\n"
+        "from cdifast.jobs.processes import ordered_map\n"
+        "if __name__ == '__main__':\n"
+        "    results = ordered_map(os.getpid, [(), (), (), ()], 1)\n"
+        "    print(next(results), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    root = str(Path(cdifast.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "parent.py"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        os.kill(child, 0)
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while _runs(child):
+        assert time.monotonic() < deadline, f"process {child} outlived its parent"
+        time.sleep(0.05)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process exists and is no zombie (its new parent may not reap it)."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_interrupted_shots_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

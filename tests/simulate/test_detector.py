@@ -60,13 +60,13 @@ def test_resampled_field_against_direct_evaluation(length: float) -> None:
     s_x, s_y = detector.direction_cosines()
     lit = detector.lit()
     errors, sizes = [], []
-    for row, column in lit.nonzero()[::97].tolist():
+    for row, column in lit.nonzero()[::211].tolist():
         # with the grid's far end, which decides how finely the particle is sampled
         asked = torch.stack([s_x[row, column], s_y[row, column], grid[-1]])
         exact = far_field(shape, wavelength, asked, dtype=torch.float64)
         errors.append(float((found[row, column] - exact[0, 1, 0]).abs()))
         sizes.append(float(exact[0, 1, 0].abs()))
-    assert len(errors) > 25
+    assert len(errors) > 12
     local = math.sqrt(sum(v**2 for v in sizes) / len(sizes))
     assert max(errors) < 1e-3 * local
 
