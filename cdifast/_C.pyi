@@ -26,3 +26,12 @@ def place_chunk(
     filters: Sequence[tuple[int, int, int, bool]],
     chunk_bytes: int,
 ) -> int: ...
+def reduce_frames(
+    frames: NDArray[Any],
+    bad: NDArray[np.bool_] | None,
+    first_row: NDArray[np.int32],
+    row_weights: NDArray[np.float32],
+    first_column: NDArray[np.int32],
+    column_weights: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None: ...

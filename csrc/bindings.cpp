@@ -2,12 +2,14 @@
 // dispatcher cannot carry. No function here takes a tensor: one bound this way would break torch.compile.
 //
 // Every kernel is deterministic (no atomics, fixed summation order), so there is no determinism switch to bind.
+#include "chunks/bindings.h"
+
 #include <pybind11/pybind11.h>
 
 #include <string>
 
-#include "chunks/bindings.h"
 #include "cpu/capability.h"
+#include "cpu/reduce_bindings.h"
 #include "cpu/resample_plan.h"
 #if defined(CDIFAST_WITH_CUDA)
 #include "cuda/runtime.h"
@@ -62,4 +64,5 @@ PYBIND11_MODULE(_C, m) {
   m.def("plan_cache_info", &plan_cache_info, "What the cache of sampling plans on the CPU holds and has served.");
   m.def("clear_plan_cache", &cdifast::cpu::clear_plan_cache, "Empty the cache of sampling plans.");
   cdifast::chunks::bind(m);
+  cdifast::cpu::bind_reduce(m);
 }

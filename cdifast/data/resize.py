@@ -1,38 +1,26 @@
-"""Reducing frames to the network's size: exact filters as products with narrow blocks of their matrices.
+"""Reducing frames to the network's size by exact filters.
 
-A filter's matrix (S x H) has a few entries a row, all near its diagonal, so the dense product wastes nine tenths of its
-work. Taken in blocks of rows, each block touches a window of pixels hardly wider than what the block covers. The blocks
-of many frames are one batched product: each call of a threaded product waits for its threads, which costs more than a
-small product where another thread (a training step) wants the cores too.
+A filter's matrix (S x H) has a few entries a row, all near its diagonal. On the CPU `cdifast._C` takes them as what
+they are, from any element type, each frame by one thread; a GPU multiplies by the whole matrix.
 """
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
+from cdifast import _C
 
 Filter = Literal["box", "triangle"]
 
-_BLOCK: Final = 32  # rows of the matrix in one product, at most: enough for the kernels, few for the waste
-_GROUP_PIXELS: Final = 1 << 22  # converted to float32 at once, 16 MiB: stays in a shared cache
-
-
-class _Block(NamedTuple):
-    """Cells ``start:stop`` as the product of ``weights`` (cells, pixels) and pixels ``first:last``.
-
-    All blocks have as many rows; those beyond the last cell are 0.
-    """
-
-    start: int
-    stop: int
-    first: int
-    last: int
-    weights: torch.Tensor
-    transposed: torch.Tensor
+# What `_C.reduce_frames` reads; others are converted first.
+_READ: Final = frozenset(
+    (torch.uint8, torch.uint16, torch.int16, torch.int32, torch.float16, torch.float32, torch.float64)
+)
 
 
 class Resizer:
@@ -40,8 +28,6 @@ class Resizer:
 
     The pixels that complete the square weigh nothing: a frame of ones gives less than 1 in the outer cells, as bad
     pixels set to 0 do. Dividing by the same of a frame of ones (or of the mask) gives the mean over the good pixels.
-
-    Instances keep their buffers, and are for one thread at a time.
 
     Parameters
     ----------
@@ -63,13 +49,13 @@ class Resizer:
     ) -> None:
         self.shape, self.size, self.device = (height, width), size, torch.device(device)
         side = max(height, width)
-        self._rows, self._columns = (filter_matrix(length, size, side, kind) for length in (height, width))
+        rows, columns = (filter_matrix(length, size, side, kind) for length in (height, width))
         if self.device.type == "cpu":
-            self._row_blocks, self._column_blocks = _blocks(self._rows), _blocks(self._columns)
-            self._group = max(1, _GROUP_PIXELS // (height * width))
-            self._held = 0
-        else:  # a GPU has arithmetic to waste, not launches
-            self._rows, self._columns = self._rows.to(self.device), self._columns.T.to(self.device)
+            first_row, row_weights = _taps(rows)
+            first_column, column_weights = _taps(columns)
+            self._taps = (first_row, row_weights, first_column, np.ascontiguousarray(column_weights.T))
+        else:
+            self._rows, self._columns = rows.to(self.device), columns.T.to(self.device)
 
     def __call__(self, frames: torch.Tensor, bad: torch.Tensor | None = None) -> torch.Tensor:
         """Reduce frames.
@@ -86,42 +72,18 @@ class Resizer:
         torch.Tensor
             (N, S, S) float32.
         """
-        count = len(frames)
         if self.device.type != "cpu":
             values = frames.to(self.device).to(torch.float32, copy=bad is not None)
             if bad is not None:
                 values.masked_fill_(bad, 0)
             return self._rows @ values @ self._columns
-        blocks, cells = len(self._row_blocks), len(self._row_blocks[0].weights)
-        if self._held < min(count, self._group):
-            self._held = min(count, self._group)
-            self._pixels = torch.empty(self._held, *self.shape)
-            self._half = torch.empty(self._held * blocks * cells * self.shape[1])
-            self._cells = torch.empty(self._held * blocks * cells * self.size)
-        out = torch.empty(count, blocks, cells, self.size)
-        for start in range(0, count, self._group):
-            stop = min(start + self._group, count)
-            pixels = self._pixels[: stop - start].copy_(frames[start:stop])
-            if bad is not None:
-                pixels.masked_fill_(bad if len(bad) == 1 else bad[start:stop], 0)
-            self._reduce(pixels, out[start:stop])
-        return out.view(count, blocks * cells, self.size)[:, : self.size].contiguous()
-
-    def _reduce(self, pixels: torch.Tensor, out: torch.Tensor) -> None:
-        """Rows first: what is left then has half the size and less. ``out`` is (n, blocks, cells, S)."""
-        count, blocks, cells, size = out.shape
-        width = self.shape[1]
-        # Blocks lead, so that each product's result is one piece of memory: only then is it batched.
-        half = self._half[: count * blocks * cells * width].view(blocks, count, cells, width)
-        for number, block in enumerate(self._row_blocks):
-            window = pixels[:, block.first : block.last]
-            torch.bmm(block.weights.expand(count, -1, -1), window, out=half[number])
-        lines = half.view(-1, width)
-        result = self._cells[: count * blocks * cells * size].view(-1, size)
-        for block in self._column_blocks:
-            weights = block.transposed[:, : block.stop - block.start]
-            torch.mm(lines[:, block.first : block.last], weights, out=result[:, block.start : block.stop])
-        out.copy_(result.view(blocks, count, cells, size).transpose(0, 1))
+        if frames.dtype not in _READ:
+            frames = frames.to(torch.float32)
+        out = torch.empty(len(frames), self.size, self.size)
+        pixels = frames.detach().cpu().contiguous().numpy()
+        marks = None if bad is None else bad.contiguous().numpy()
+        _C.reduce_frames(pixels, marks, *self._taps, out.numpy())
+        return out
 
 
 @lru_cache(maxsize=16)
@@ -151,16 +113,15 @@ def filter_matrix(length: int, cells: int, side: int, kind: Filter) -> torch.Ten
     return torch.from_numpy(inside.astype(np.float32))
 
 
-def _blocks(matrix: torch.Tensor) -> list[_Block]:
-    """Equal blocks of rows with the window of columns in which they have entries; an empty window has one column."""
-    count = math.ceil(len(matrix) / _BLOCK)
-    size = math.ceil(len(matrix) / count)
-    blocks = []
-    for start in range(0, count * size, size):
-        rows = matrix[start : start + size]
-        used = rows.any(dim=0).nonzero().flatten()
-        first, last = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-        weights = torch.zeros(size, last - first)
-        weights[: len(rows)] = rows[:, first:last]
-        blocks.append(_Block(start, start + len(rows), first, last, weights, weights.T.contiguous()))
-    return blocks
+def _taps(matrix: torch.Tensor) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """A filter's entries: the first pixel of each cell, (cells,), and its weights from there on, (cells, taps).
+
+    All cells have as many taps as the one with the most, and none names a pixel beyond the last.
+    """
+    weights = matrix.numpy()
+    used = weights != 0
+    first = used.argmax(axis=1)
+    last = weights.shape[1] - used[:, ::-1].argmax(axis=1)
+    taps = int(np.where(used.any(axis=1), last - first, 1).max())
+    first = np.minimum(first, weights.shape[1] - taps)
+    return first.astype(np.int32), np.take_along_axis(weights, first[:, None] + np.arange(taps), axis=1)
