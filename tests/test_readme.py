@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.main import get_command
 
 from cdifast.cli import app
@@ -14,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_python_blocks_run_in_order() -> None:
+def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names: dict[str, Any] = {}
     for block in blocks:
         assert len([line for line in block.splitlines() if line and not line.startswith("import")]) <= 5
@@ -24,6 +26,7 @@ def test_python_blocks_run_in_order() -> None:
     assert names["y"].shape == names["x"].shape
     assert names["x"].grad is not None
     assert names["network_input"].shape == (32, 1, 112, 112)
+    assert [images.shape for images, _ in names["batches"]] == [(4, 1, 64, 64)] * 2
 
 
 def test_commands_and_options_exist() -> None:

@@ -301,8 +301,9 @@ class Frames:
         """Number of the storage chunk of each frame, (N,): frames of one chunk are read and decoded together."""
         numbers = []
         before = 0
-        for number in range(len(self._sources)):
-            own = self._touch(number).chunk_numbers()
+        for number, source in enumerate(self._sources):
+            # Thousands of files with one frame each need not be opened for this.
+            own = np.zeros(1, dtype=np.int64) if source.shape[0] == 1 else self._touch(number).chunk_numbers()
             numbers.append(own + before)
             before += int(own.max()) + 1
         return np.concatenate(numbers)
