@@ -13,6 +13,8 @@ TORCH  ?= torch==2.13.0
 # compiles for each of 7.5 to 12.0, which takes minutes; tests/emulator/test_ptxas.py compiles for all of them too.
 ARCHITECTURES ?= 80-real;90
 OUT    ?= quickstart
+# Processes that share the tests, file by file; each holds up to 10 GB for a moment.
+TEST_JOBS ?= 2
 
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
@@ -45,7 +47,7 @@ quickstart: install ## simulate, train, evaluate, map and report, into quickstar
 	$(RUN) -m cdifast.cli quickstart --output "$(OUT)"
 
 test: install ## run the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile
 
 test-gpu: install ## run the tests that need a GPU
 	$(RUN) -m pytest -m gpu
