@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t kLeastMatch = 4;
 constexpr int64_t kLongLength = 15;  // of four bits: more follows
 constexpr int64_t kStep = 16;
+constexpr int64_t kHalfStep = 8;
 
 // What follows a length of kLongLength: bytes to add, up to the first that is not 255. False where the block ends.
 inline bool extend(const uint8_t*& in, const uint8_t* end, int64_t& length) {
@@ -23,25 +24,35 @@ inline bool extend(const uint8_t*& in, const uint8_t* end, int64_t& length) {
   return true;
 }
 
-inline void copy_step(uint8_t* to, const uint8_t* from) { std::memcpy(to, from, kStep); }
+template <int64_t kBytes>
+inline void copy_step(uint8_t* to, const uint8_t* from) {
+  uint8_t bytes[kBytes];
+  std::memcpy(bytes, from, kBytes);
+  std::memcpy(to, bytes, kBytes);
+}
+
+template <int64_t kBytes>
+inline void copy_steps(uint8_t* to, const uint8_t* from, int64_t length) {
+  for (int64_t done = 0; done < length; done += kBytes) copy_step<kBytes>(to + done, from + done);
+}
 
 // A match may overlap what it writes: then the last `offset` bytes repeat.
 inline void copy_match(uint8_t* out, int64_t offset, int64_t length, const uint8_t* end) {
   const uint8_t* from = out - offset;
-  if (offset >= kStep && length + kStep <= end - out) {
-    for (int64_t done = 0; done < length; done += kStep) copy_step(out + done, from + done);
+  if (length + kStep > end - out) {  // no room for whole steps
+    for (int64_t i = 0; i < length; ++i) out[i] = from[i];
+  } else if (offset >= kStep) {
+    copy_steps<kStep>(out, from, length);
   } else if (offset == 1) {
     std::memset(out, *from, static_cast<size_t>(length));
-  } else if (length < 2 * kStep) {
-    for (int64_t i = 0; i < length; ++i) out[i] = from[i];
+  } else if (offset >= kHalfStep) {
+    copy_steps<kHalfStep>(out, from, length);
   } else {
-    // What is already there doubles with every copy.
-    for (int64_t done = 0; done < length;) {
-      const int64_t there = offset + done, left = length - done;
-      const int64_t part = there < left ? there : left;
-      std::memcpy(out + done, from, static_cast<size_t>(part));
-      done += part;
-    }
+    // Eight bytes one by one. From there on, what lies the least multiple of the offset from eight on back is the same
+    // bytes, and a step of eight does not reach what it writes.
+    for (int64_t i = 0; i < kHalfStep; ++i) out[i] = from[i];
+    const int64_t period = (kHalfStep + offset - 1) / offset * offset;
+    copy_steps<kHalfStep>(out + kHalfStep, out + kHalfStep - period, length - kHalfStep);
   }
 }
 
@@ -55,7 +66,7 @@ int64_t lz4_decode(const uint8_t* in, int64_t in_size, uint8_t* out, int64_t out
     const int token = *in++;
     int64_t literals = token >> 4;
     if (literals < kLongLength && in_end - in >= kStep && end - out >= kStep) {
-      copy_step(out, in);
+      copy_step<kStep>(out, in);
     } else {
       if (literals == kLongLength && !extend(in, in_end, literals)) return -1;
       if (literals > in_end - in || literals > end - out) return -1;
