@@ -24,7 +24,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-build-
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-gpu test-compat lint format bench bench-check bench-gpu clean
+.PHONY: help install quickstart test test-gpu test-dali test-compat lint format bench bench-check bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,10 @@ test: install ## run the tests
 
 test-gpu: install ## run the tests that need a GPU
 	$(RUN) -m pytest -m gpu
+
+test-dali: install ## install DALI (0.6 GB) and run the tests of its backend, on the CPU
+	$(INSTALL) -e ".[dev,dali]"
+	$(RUN) -m pytest tests/data/test_dali.py
 
 test-compat: install ## run the operator tests of this very binary under another torch (a download of 5.5 GB)
 	PYTHON="$(RUN)" sh tests/compat.sh
