@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -57,7 +57,7 @@ class SelectiveKernels(nn.Module):
         `momentum` and `eps` of the batch normalisations.
     """
 
-    def __init__(self, channels: int, stride: int, *, ratio: float, dilation: int, norm: dict[str, float]) -> None:
+    def __init__(self, channels: int, stride: int, *, ratio: float, dilation: int, norm: dict[str, Any]) -> None:
         super().__init__()
         if not ratio > 0:
             raise ValueError(f"selective_ratio: found {ratio}, expected a positive number")

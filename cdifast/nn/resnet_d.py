@@ -36,7 +36,7 @@ class _Shortcut(nn.Sequential):
     The pool lets every input pixel count; the strided 1 x 1 convolution of the plain ResNet skips three of four.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, norm: dict[str, float]) -> None:
+    def __init__(self, channels_in: int, channels_out: int, stride: int, norm: dict[str, Any]) -> None:
         layers: list[nn.Module] = []
         if stride > 1:
             # An odd map keeps its last row and column, as the strided convolutions beside it do.
@@ -70,7 +70,7 @@ class BasicBlockD(nn.Module):
         channels: int,
         stride: int,
         project: bool,
-        norm: dict[str, float],
+        norm: dict[str, Any],
         squeeze_excitation: float | None,
     ) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class BottleneckBlockD(nn.Module):
         channels: int,
         stride: int,
         project: bool,
-        norm: dict[str, float],
+        norm: dict[str, Any],
         squeeze_excitation: float | None,
         selective_kernels: dict[str, Any] | None,
     ) -> None:
@@ -196,7 +196,7 @@ class ResNetD(nn.Module):
             "batch_norm_eps": batch_norm_eps,
         }
         # TensorFlow's momentum is the share of the old average, PyTorch's that of the new batch.
-        norm = {"momentum": 1 - batch_norm_momentum, "eps": batch_norm_eps}
+        norm: dict[str, Any] = {"momentum": 1 - batch_norm_momentum, "eps": batch_norm_eps}
         kernels = {"ratio": selective_ratio, "dilation": selective_dilation} if selective_kernels else None
         channels = max(1, round(_STEM_CHANNELS * width))
         half = max(1, round(_STEM_CHANNELS * width / 2))
@@ -359,7 +359,7 @@ def resnet_d(
 
 
 def _first_activation(
-    kind: StemActivation, alpha: float, learnable_alpha: bool, channels: int, norm: dict[str, float]
+    kind: StemActivation, alpha: float, learnable_alpha: bool, channels: int, norm: dict[str, Any]
 ) -> list[nn.Module]:
     if kind == "log":
         return [LogActivation(alpha, learnable=learnable_alpha)]

@@ -75,8 +75,8 @@ def nearest(
     depend on blocks, threads or device but for the last bits of a distance.
 
     How: a float32 product gives each block's scores with an error of at most about ``d * 2^-24`` of the vectors'
-    lengths (any order of summation; Higham 2002, section 3.1). The rows whose score is within that error of the k-th best
-    distance so far are measured in float64 and merged.
+    lengths (any order of summation; Higham 2002, section 3.1). The rows whose score is within that error of the k-th
+    best distance so far are measured in float64 and merged.
 
     Memory, beside the result: ``4 * query_block * block`` bytes of scores and a quarter of it for their comparison,
     ``8 * block * d`` for the rows, ``12 * query_block * d`` for the queries, about 100 MB for the candidates. Rows are
@@ -99,8 +99,8 @@ def nearest(
     device
         Where the products are made.
     backend
-        ``"faiss"``: candidates from faiss' flat index instead (``pip install faiss-cpu``), measured in float64 as above;
-        the same up to near ties, for which faiss' own rounding decides who is a candidate.
+        ``"faiss"``: candidates from faiss' flat index instead (``pip install faiss-cpu``), measured in float64 as
+        above; the same up to near ties, for which faiss' own rounding decides who is a candidate.
     progress
         Called with the number of rows done so far, of ``len(rows) * number of query blocks``.
 

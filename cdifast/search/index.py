@@ -111,7 +111,7 @@ class Index:
         return found
 
     def event(self, row: int) -> dict[str, Any]:
-        """What identifies the shot of a row: ``path`` and ``index`` in that file, and the other keys of `Frames.events`.
+        """What identifies a row's shot: ``path`` and ``index`` in that file, and the other keys of `Frames.events`.
 
         Raises
         ------
