@@ -7,6 +7,8 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._checks import binary_labels, numbers
+
 Criterion = Literal["f1", "accuracy", "youden"]
 
 DEFAULT: Final = 0.5
@@ -51,19 +53,14 @@ def choose_thresholds(
         Other shapes; a value that is no label or no probability (the first is named); an unknown criterion or
         a `min_count` below 1.
     """
-    truth, given = np.asarray(labels), np.asarray(probabilities)
-    if truth.ndim != 2:
-        raise ValueError(f"labels: found shape {truth.shape}, expected (N, C)")
-    if given.shape != truth.shape:
-        raise ValueError(f"probabilities: found shape {given.shape}, the labels have {truth.shape}")
+    array = np.asarray(labels)
+    truth = binary_labels(array, "labels", ("",) * (array.shape[1] if array.ndim == 2 else 0))
+    values = numbers(probabilities, "probabilities", truth.shape, probabilities=True)
     if criterion not in get_args(Criterion):
         raise ValueError(f"criterion: found {criterion!r}, expected one of {', '.join(get_args(Criterion))}")
     if min_count < 1:
         raise ValueError(f"min_count: found {min_count}, expected at least 1")
-    _refuse_first("labels", truth, (truth != 0) & (truth != 1), "0 or 1")
-    _refuse_first("probabilities", given, ~((given >= 0) & (given <= 1)), "a number from 0 to 1")
-    values: NDArray[np.floating] = given.astype(np.float64 if given.dtype == np.float64 else np.float32)
-    return tuple(_best(truth[:, k] != 0, values[:, k], criterion, min_count) for k in range(truth.shape[1]))
+    return tuple(_best(truth[:, k], values[:, k], criterion, min_count) for k in range(truth.shape[1]))
 
 
 def _best(truth: NDArray[np.bool_], values: NDArray[np.floating], criterion: Criterion, min_count: int) -> float:
@@ -96,9 +93,3 @@ def _candidates(values: NDArray[np.floating]) -> NDArray[np.floating]:
     # Between floats that are neighbours themselves, the middle rounds to one of them; it must be the upper.
     middle = np.where(middle > low, middle, high)
     return np.unique(np.concatenate([distinct[:1], middle, np.array([DEFAULT], values.dtype)]))
-
-
-def _refuse_first(name: str, array: NDArray[np.generic], wrong: NDArray[np.bool_], expected: str) -> None:
-    if wrong.any():
-        row, column = (int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(f"{name}: found {array[row, column]} at [{row}, {column}], expected {expected}")

@@ -84,7 +84,7 @@ def test_what_is_refused() -> None:
         choose_thresholds(good, good[:, :1])
     with pytest.raises(ValueError, match=r"probabilities: found nan at \[0, 1\]"):
         choose_thresholds(good, np.where([[0, 1]], np.nan, good))
-    with pytest.raises(ValueError, match=r"labels: found 0.5 at \[0, 0\], expected 0 or 1"):
+    with pytest.raises(ValueError, match=r"labels: found 0.5 at \[0, 0\], expected only 0 and 1"):
         choose_thresholds(good + 0.5, good)
     with pytest.raises(ValueError, match=r"criterion: found 'f2', expected one of f1, accuracy, youden"):
         choose_thresholds(good, good, "f2")  # type: ignore[arg-type]
