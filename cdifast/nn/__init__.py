@@ -4,6 +4,7 @@ from .angular import AngularCorrelation
 from .cartesian import CartesianResample
 from .contrastive import CONTRASTIVE_PRESETS, ContrastiveModel, contrastive_model, contrastive_preset
 from .correlation import CorrelationMap, scale_triangles
+from .encoders import Encoder, load_encoder, package_weights
 from .fused import PolarCorrelationMap
 from .harmonics import AngularHarmonics
 from .heads import ProjectionHead
@@ -20,6 +21,7 @@ __all__ = [
     "CartesianResample",
     "ContrastiveModel",
     "CorrelationMap",
+    "Encoder",
     "LogActivation",
     "ModelCard",
     "PolarCorrelationMap",
@@ -30,7 +32,9 @@ __all__ = [
     "contrastive_model",
     "contrastive_preset",
     "load_classifier",
+    "load_encoder",
     "load_weights",
+    "package_weights",
     "preact_resnet",
     "read_card",
     "resnet_d",

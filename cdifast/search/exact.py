@@ -319,7 +319,8 @@ def as_rows(values: Any, name: str, start: int) -> torch.Tensor:
 
 def _shards(shards: Shard | Sequence[Shard]) -> list[Shard]:
     """A list of shards; a single array is one."""
-    found: list[Any] = [shards] if hasattr(shards, "shape") else list(shards)  # type: ignore[call-overload]
+    several: Any = shards
+    found: list[Any] = [shards] if hasattr(shards, "shape") else list(several)
     if not found:
         raise ValueError("shards: found none, expected at least one")
     for number, shard in enumerate(found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, Final
 
 import torch
@@ -51,7 +52,6 @@ def import_faiss() -> Any:
         It is missing; says how to get it.
     """
     try:
-        import faiss
+        return importlib.import_module("faiss")
     except ImportError as error:
         raise ImportError("backend 'faiss' needs faiss: pip install faiss-cpu, or choose backend 'torch'") from error
-    return faiss
