@@ -3,24 +3,33 @@
 from .calibrated import write_calibrated
 from .convert import convert_frames
 from .darks import dark_file_calibration, measure_background, measure_darks, read_misses
+from .embeddings import Embedder, embed_frames, write_embeddings
+from .few_shot import write_few_shot
 from .hits import HitFinder, HitSettings, summarize_hits, write_hits
 from .maps import MapMaker, MapSettings, unwrapped_and_maps, write_maps
+from .neighbours import SimilarShots, similar_shots
 from .predictions import write_predictions
 from .shots import write_shots
 
 __all__ = [
+    "Embedder",
     "HitFinder",
     "HitSettings",
     "MapMaker",
     "MapSettings",
+    "SimilarShots",
     "convert_frames",
     "dark_file_calibration",
+    "embed_frames",
     "measure_background",
     "measure_darks",
     "read_misses",
+    "similar_shots",
     "summarize_hits",
     "unwrapped_and_maps",
     "write_calibrated",
+    "write_embeddings",
+    "write_few_shot",
     "write_hits",
     "write_maps",
     "write_predictions",

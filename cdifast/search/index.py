@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -38,8 +38,8 @@ class Index:
     paths : tuple of Path
     dimension : int
         Length of an embedding.
-    weights_sha256 : str
-        Fingerprint of the weights that made the embeddings, the same for all files.
+    weights, weights_sha256 : str
+        Name and fingerprint of the weights that made the embeddings, the same for all files.
 
     Raises
     ------
@@ -73,6 +73,7 @@ class Index:
             self.close()
             raise
         self.dimension = int(self._shards[0].shape[1])
+        self.weights = str(self._shards[0].parent.attrs.get("weights", ""))
         self.weights_sha256 = self._weights(0)
         for number, path in enumerate(self.paths):
             if self._shards[number].shape[1] != self.dimension:
@@ -130,6 +131,25 @@ class Index:
             else:
                 keys[name] = value.decode(errors="replace") if isinstance(value, bytes) else value.item()
         return keys
+
+    def events(self) -> dict[str, NDArray[Any]]:
+        """The keys that all files have, each (N,): ``file`` (place in `event_paths`), ``index``, and the others."""
+        groups = [file[EVENTS] for file in self._files]
+        names = set.intersection(*(set(group) for group in groups)) - {"paths"}
+        keys = {name: [group[name][:] for group in groups] for name in sorted(names)}
+        starts = np.cumsum([0, *(len(group["paths"]) for group in groups)])
+        keys["file"] = [values + start for values, start in zip(keys["file"], starts[:-1], strict=True)]
+        return {name: np.concatenate(values) for name, values in keys.items()}
+
+    def event_paths(self) -> NDArray[np.bytes_]:
+        """The files of frames that the embeddings come from."""
+        return np.array([os.fsencode(path) for file in self._files for path in file[EVENTS]["paths"][:]])
+
+    def blocks(self, rows: int = 8192) -> Iterator[tuple[int, NDArray[Any]]]:
+        """All embeddings in order, at most `rows` at a time: number of the first, and (n, d)."""
+        for start, shard in zip(self._starts[:-1], self._shards, strict=True):
+            for first in range(0, len(shard), rows):
+                yield int(start) + first, shard[first : first + rows]
 
     def nearest(
         self,
