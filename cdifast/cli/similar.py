@@ -68,7 +68,7 @@ def similar(
 
             drawn = draw_neighbours(
                 found.image,
-                found.query,
+                f"{found.query}\n{metric} distances",
                 [masked_image(frames, int(index)) for index in found.indices],
                 list(map(neighbour_caption, found.indices.tolist(), found.distances.tolist(), texts)),
             )

@@ -70,8 +70,8 @@ def similar_shots(
         Embedding files of exactly these frames (:func:`cdifast.jobs.write_embeddings`); without them all frames are
         embedded now, in memory.
     weights : path, optional
-        Of the encoder, for frames without embeddings and for ``like``; default the package's, and they must be those
-        that made the embeddings.
+        Of the encoder, for frames without embeddings and for ``like``; they must be those that made the embeddings.
+        Default the ones that the embedding file names, where they are still there, else the package's.
     metric : {"cosine", "euclidean", "correlation"}
     device : str or torch.device
     progress : bool
@@ -108,6 +108,8 @@ def similar_shots(
             if row is not None:
                 found = index.similar([row], k, metric, device=device)
             else:
+                if weights is None and Path(index.weights).is_file():
+                    weights = index.weights
                 embedder = Embedder(weights, device=device)
                 if embedder.sha256 != index.weights_sha256:
                     raise ValueError(
