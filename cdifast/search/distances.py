@@ -11,8 +11,8 @@ Metric = Literal["cosine", "euclidean", "correlation"]
 
 METRICS: Final = ("cosine", "euclidean", "correlation")
 
-# Numbers gathered at once by `pair_distances`: 16 MiB of float64 for each side.
-_GATHERED: Final = 1 << 21
+# Numbers gathered at once by `pair_distances`: 2 MiB of float64 for each side, which stay in the cache.
+_GATHERED: Final = 1 << 18
 
 
 def check_metric(metric: str) -> None:
@@ -39,17 +39,16 @@ class Prepared:
 
 def prepared(vectors: torch.Tensor, metric: Metric) -> Prepared:
     """Vectors (n, d) of any real dtype, made ready for `row_distances`."""
-    values = vectors.double()
+    values = vectors.to(torch.float64, copy=True)
     if metric == "euclidean":
         return Prepared(values, torch.zeros(len(values), dtype=torch.bool, device=values.device))
     if metric == "correlation":
-        centred = values - values.mean(dim=1, keepdim=True)
         # What a constant vector leaves is the rounding of its mean.
         constant = values.amax(dim=1) == values.amin(dim=1)
-        values = centred.masked_fill(constant[:, None], 0)
+        values.sub_(values.mean(dim=1, keepdim=True)).masked_fill_(constant[:, None], 0)
     length = torch.linalg.vector_norm(values, dim=1, keepdim=True)
-    zero = length[:, 0] == 0
-    return Prepared(values / length.masked_fill(length == 0, 1), zero)
+    zero = length == 0
+    return Prepared(values.div_(length.masked_fill_(zero, 1)), zero[:, 0])
 
 
 def row_distances(a: Prepared, b: Prepared, metric: Metric) -> torch.Tensor:

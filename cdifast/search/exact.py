@@ -25,6 +25,9 @@ _MANY: Final = 8
 _ROUNDOFF: Final = {"highest": 2.0**-24, "high": 2.0**-11, "medium": 2.0**-8}
 
 
+# Scores whose largest is compared first: most runs hold no candidate.
+_RUN: Final = 32
+
 # Lengths whose squares float32 may not hold, and what underflowing products can add up to.
 _TINY: Final = 1e-12
 _LARGEST: Final = 1e18
@@ -78,9 +81,9 @@ def nearest(
     lengths (any order of summation; Higham 2002, section 3.1). The rows whose score is within that error of the k-th
     best distance so far are measured in float64 and merged.
 
-    Memory, beside the result: ``4 * query_block * block`` bytes of scores and a quarter of it for their comparison,
-    ``8 * block * d`` for the rows, ``12 * query_block * d`` for the queries, about 100 MB for the candidates. Rows are
-    read once for each `query_block` queries.
+    Memory, beside the result: ``4 * query_block * block`` bytes of scores, as much again where most rows are nearly as
+    near as the k-th; ``8 * block * d`` for the rows (twenty for correlation), ``12 * query_block * d`` for the queries;
+    a few MB a step of 2^18 numbers and 32 bytes a candidate. Rows are read once for each `query_block` queries.
 
     Parameters
     ----------
@@ -139,7 +142,7 @@ def nearest(
     done = 0
     for start in range(0, count, query_block):
         part = slice(start, min(start + query_block, count))
-        wanted = as_rows(source[part], "queries", start).to(device)
+        wanted = as_rows(source[part], "queries", start)[0].to(device)
         search: Any
         if backend == "faiss":
             from .faiss_candidates import FaissSearch
@@ -148,8 +151,8 @@ def nearest(
         else:
             search = _Search(wanted, k, metric)
         excluded = None if own is None else own[part].to(device)
-        for first, rows in blocks(pieces, block, dimension):
-            search.add(rows.to(device), first, excluded)
+        for first, rows, lengths in blocks(pieces, block, dimension):
+            search.add(rows.to(device), first, excluded, lengths.to(device))
             done += len(rows)
             if progress is not None:
                 progress(done)
@@ -213,26 +216,28 @@ class _Search:
         else:
             self._queries = self.exact.values.float()
 
-    def add(self, rows: torch.Tensor, first: int, excluded: torch.Tensor | None) -> None:
-        """Take in the rows (n, d), numbered from `first` on."""
-        scores = self._scores(rows)
+    def add(self, rows: torch.Tensor, first: int, excluded: torch.Tensor | None, lengths: torch.Tensor) -> None:
+        """Take in the rows (n, d), numbered from `first` on, with their lengths (n,) float32."""
+        scores = self._scores(rows, lengths)
         if excluded is not None:
             here = (excluded >= first) & (excluded < first + len(rows))
             query = here.nonzero()[:, 0]
             scores[query, excluded[query] - first] = -torch.inf
-        candidates = scores >= self._bar()[:, None]
-        if bool(self.best.worst.isinf().any()) or int(candidates.sum()) > _MANY * self.k * len(scores):
-            # The block's nearest by score lower the bar for its others.
+        few = not bool(self.best.worst.isinf().any())
+        if few:
+            query, row = _above(scores, self._bar())
+            few = len(query) <= _MANY * self.k * len(scores)
+        if not few:
+            # The block's nearest by score raise the bar for its others.
             top, row = scores.topk(min(self.k, len(rows)), dim=1)
             query = torch.arange(len(scores), device=rows.device)[:, None].expand_as(row)
             usable = top > -torch.inf
             self._measure(rows, first, query[usable], row[usable])
             scores.scatter_(1, row, -torch.inf)
-            candidates = scores >= self._bar()[:, None]
-        query, row = candidates.nonzero(as_tuple=True)
+            query, row = _above(scores, self._bar())
         self._measure(rows, first, query, row)
 
-    def _scores(self, rows: torch.Tensor) -> torch.Tensor:
+    def _scores(self, rows: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
         """(Q, n) float32, the larger the nearer: the cosine, or ``2 a.b - |b|^2`` behind the shift."""
         if self.metric == "euclidean":
             # float64 rows lose their common offset before they are rounded.
@@ -242,18 +247,15 @@ class _Search:
             return torch.addmm(squares, self._queries, values.T, beta=-1, alpha=2)
         if self.metric == "correlation":
             # In float64: the bound is relative to what the mean leaves.
-            values = (rows.double() - rows.double().mean(dim=1, keepdim=True)).float()
-        else:
-            values = rows.float()
-        length = torch.linalg.vector_norm(values, dim=1)
+            return self._queries @ prepared(rows, self.metric).values.float().T
+        values = rows.float()
         tiny = length < _TINY
         if bool(tiny.any()):
             # Squares that float32 cannot hold: these rows are brought to length one in float64.
             values = values.clone()
             values[tiny] = prepared(rows[tiny], self.metric).values.float()
             length = length.masked_fill(tiny, 1)
-        scores = self._queries @ values.T
-        return scores.div_(length)
+        return (self._queries @ values.T).div_(length)
 
     def _bar(self) -> torch.Tensor:
         """(Q,) float32: the least score that a row nearer than the k-th so far can have, rounding allowed for."""
@@ -276,22 +278,31 @@ class _Search:
         self.best.merge(query, row + first, pair_distances(self.exact, rows, query, row, self.metric))
 
 
-def blocks(shards: Sequence[Shard], block: int, dimension: int) -> Iterator[tuple[int, torch.Tensor]]:
-    """The rows of all shards in turn: number of the first, and rows (n, d) as a tensor, at most `block` of them."""
+def _above(scores: torch.Tensor, bar: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Query and row of all scores (Q, n) that reach the query's bar (Q,): few, so runs of scores are looked at first."""
+    rows = scores.shape[1]
+    runs = scores.unflatten(1, (-1, _RUN if rows % _RUN == 0 else 1))
+    query, run = (runs.amax(dim=2) >= bar[:, None]).nonzero(as_tuple=True)
+    place, within = (runs[query, run] >= bar[query, None]).nonzero(as_tuple=True)
+    return query[place], run[place] * runs.shape[2] + within
+
+
+def blocks(shards: Sequence[Shard], block: int, dimension: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """The rows of all shards in turn: number of the first, rows (n, d), at most `block` of them, and lengths (n,)."""
     first = 0
     for number, shard in enumerate(shards):
         for start in range(0, len(shard), block):
-            rows = as_rows(shard[start : start + block], f"shard {number}", start)
+            rows, lengths = as_rows(shard[start : start + block], f"shard {number}", start)
             if rows.shape[1] != dimension:
                 raise ValueError(
                     f"shard {number}: found embeddings of length {rows.shape[1]}, the queries' is {dimension}"
                 )
-            yield first + start, rows
+            yield first + start, rows, lengths
         first += len(shard)
 
 
-def as_rows(values: Any, name: str, start: int) -> torch.Tensor:
-    """A slice of embeddings as a tensor (n, d) that is known to be finite; errors name `name` and the row."""
+def as_rows(values: Any, name: str, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A slice of embeddings as a tensor (n, d) known to be finite, and lengths; errors name `name` and the row."""
     if isinstance(values, torch.Tensor):
         rows = values.detach()
     else:
@@ -308,13 +319,14 @@ def as_rows(values: Any, name: str, start: int) -> torch.Tensor:
     if not rows.is_floating_point():
         rows = rows.double()
     # Sums of squares in float32 are what the search needs to be finite, and they cost one pass over the rows.
-    usable = torch.linalg.vector_norm(rows.float(), dim=1) < _LARGEST
+    lengths = torch.linalg.vector_norm(rows.float(), dim=1)
+    usable = lengths < _LARGEST
     if not bool(usable.all()):
         row = start + int((~usable).nonzero()[0, 0])
         raise ValueError(
             f"{name}: found NaN, infinity or a length above {_LARGEST:g} in row {row}, expected finite numbers"
         )
-    return rows
+    return rows, lengths
 
 
 def _shards(shards: Shard | Sequence[Shard]) -> list[Shard]:

@@ -27,8 +27,8 @@ class FaissSearch:
         self._exact = prepared(queries, metric)
         self._queries = self._exact.values.float().contiguous().numpy()
 
-    def add(self, rows: torch.Tensor, first: int, excluded: torch.Tensor | None) -> None:
-        """Take in the rows (n, d), numbered from `first` on."""
+    def add(self, rows: torch.Tensor, first: int, excluded: torch.Tensor | None, lengths: torch.Tensor) -> None:
+        """Take in the rows (n, d), numbered from `first` on; their lengths (n,) are not needed."""
         kind = self._faiss.IndexFlatL2 if self.metric == "euclidean" else self._faiss.IndexFlatIP
         index = kind(rows.shape[1])
         index.add(prepared(rows, self.metric).values.float().contiguous().numpy())

@@ -118,6 +118,11 @@ def test_vectors_without_direction_are_at_distance_one() -> None:
     assert found.indices[0].tolist() == [0, 1, 2, 3]
     assert found.distances[2].tolist() == [0, pytest.approx(1 - 3**-0.5), 1, 2]
     assert nearest(rows, rows, 4, "correlation").distances[1].tolist() == [1, 1, 1, 1]
+    # Constant, though its mean is not that constant to the last bit.
+    rows = np.concatenate([np.full((1, 7), 1e15 / 3), np.eye(7)[:3], -np.eye(7)[:3]])
+    found = nearest(rows[1:2], rows, 4, "correlation")
+    assert found.indices[0].tolist() == [1, 5, 6, 0]
+    assert found.distances[0].tolist() == [0, pytest.approx(5 / 6), pytest.approx(5 / 6), 1]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int32", ">f4"])
