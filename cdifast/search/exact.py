@@ -279,7 +279,7 @@ class _Search:
 
 
 def _above(scores: torch.Tensor, bar: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Query and row of all scores (Q, n) that reach the query's bar (Q,): few, so runs of scores are looked at first."""
+    """Query and row of the scores (Q, n) that reach the bar (Q,): few, so runs of scores are looked at first."""
     rows = scores.shape[1]
     runs = scores.unflatten(1, (-1, _RUN if rows % _RUN == 0 else 1))
     query, run = (runs.amax(dim=2) >= bar[:, None]).nonzero(as_tuple=True)
