@@ -4,6 +4,7 @@ from .baselines import AllNegative, Baseline, Majority
 from .metrics import ClassificationMetrics, ClassMetrics, classification_metrics
 from .predict import labels_from_probabilities, predict_logits, predict_probabilities
 from .rules import RuleViolations, rule_violations
+from .thresholds import choose_thresholds
 
 __all__ = [
     "AllNegative",
@@ -12,6 +13,7 @@ __all__ = [
     "ClassificationMetrics",
     "Majority",
     "RuleViolations",
+    "choose_thresholds",
     "classification_metrics",
     "labels_from_probabilities",
     "predict_logits",
