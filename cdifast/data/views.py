@@ -11,7 +11,6 @@ from torch import Tensor
 
 from cdifast.ops import polar_resample
 
-from .augment import DRAWS, Changes
 from .augment_torch import apply_changes
 from .p2_code import p2_code_detector, p2_code_unwrapped
 from .ring_fill import fill_from_rings, pixel_rings
@@ -147,9 +146,7 @@ class PairViews:
         augmentation = self.recipe.augmentation
         if augmentation is None:
             return values
-        draws = torch.rand(DRAWS, whole, generator=generator, dtype=torch.float64)
-        changes = augmentation.changes(draws.T.numpy(), *values.shape[-2:])
-        changes = Changes._make(each[rows] for each in changes)
+        changes = augmentation.changes(augmentation.uniforms(whole, generator)[rows], *values.shape[-2:])
         return apply_changes(values, augmentation, changes, valid)[0]
 
     def _shown(

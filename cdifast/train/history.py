@@ -52,10 +52,38 @@ class EpochRecord:
     stopped_early: bool = False
 
 
-def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:
-    """Write ``history.csv`` and ``history.json`` into a folder, each whole or not at all."""
+@dataclass(frozen=True)
+class ContrastRecord:
+    """One epoch of a contrastive training; None where nothing was measured.
+
+    Attributes
+    ----------
+    epoch
+        Counted from 1.
+    learning_rate
+        Of the epoch's last step.
+    train_loss
+        Mean over the epoch's steps.
+    alignment, uniformity, effective_rank, retrieval
+        `cdifast.train.collapse.CollapseMonitors` of the monitored shots, in evaluation mode.
+    seconds
+        Wall time of the epoch; interruptions do not count.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    alignment: float | None
+    uniformity: float | None
+    effective_rank: float | None
+    retrieval: float | None
+    seconds: float
+
+
+def write_history(folder: Path, history: Sequence[EpochRecord] | Sequence[ContrastRecord]) -> None:
+    """Write ``history.csv`` and ``history.json`` into a folder, each whole or not at all; one record or more."""
     table = io.StringIO()
-    writer = csv.DictWriter(table, [entry.name for entry in fields(EpochRecord)], lineterminator="\n")
+    writer = csv.DictWriter(table, [entry.name for entry in fields(history[0])], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(record) for record in history)
     csv_name, json_name = HISTORY

@@ -21,6 +21,7 @@ class Stream(IntEnum):
     ORDER = 2
     AUGMENTATION = 3
     DROPOUT = 4
+    MONITOR = 5
 
 
 class Split(NamedTuple):
