@@ -11,11 +11,15 @@ from .heads import ProjectionHead
 from .log_activation import LogActivation
 from .polar import PolarResample
 from .preact_resnet import PreActResNet, preact_resnet
+from .presets import PRESETS, preset_arguments
 from .resnet_d import ResNetD, resnet_d
+from .vgg import VGG, vgg
 from .weights import ModelCard, load_classifier, load_weights, read_card, save_weights
 
 __all__ = [
     "CONTRASTIVE_PRESETS",
+    "PRESETS",
+    "VGG",
     "AngularCorrelation",
     "AngularHarmonics",
     "CartesianResample",
@@ -36,8 +40,10 @@ __all__ = [
     "load_weights",
     "package_weights",
     "preact_resnet",
+    "preset_arguments",
     "read_card",
     "resnet_d",
     "save_weights",
     "scale_triangles",
+    "vgg",
 ]

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from .attention import SelectiveKernels, SqueezeExcitation
+from .checks import check_images
 from .log_activation import LogActivation
-from .preact_resnet import _check_images
 
 StemActivation = Literal["relu", "log", "leaky"]
 
@@ -272,7 +272,7 @@ class ResNetD(nn.Module):
         TypeError
             Not a floating-point tensor.
         """
-        _check_images(x, self.in_channels)
+        check_images(x, self.in_channels)
         return self.stages(self.stem(x)).mean(dim=(2, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from .history import EpochRecord
+from .history import ContrastRecord, EpochRecord
 
 
 class StepReport(NamedTuple):
@@ -20,7 +20,7 @@ class StepReport(NamedTuple):
         The step in the epoch (from 1) and how many there are.
     loss
         Loss of the step.
-    last : EpochRecord or None
+    last : EpochRecord, ContrastRecord or None
         Record of the last completed epoch.
     """
 
@@ -29,7 +29,7 @@ class StepReport(NamedTuple):
     step: int
     steps: int
     loss: float
-    last: EpochRecord | None
+    last: EpochRecord | ContrastRecord | None
 
 
 ProgressCallback = Callable[[StepReport], None]
@@ -64,7 +64,10 @@ def _bar() -> Iterator[ProgressCallback]:
 
         def update(report: StepReport) -> None:
             validation = ""
-            if report.last is not None and report.last.accuracy is not None:
+            if isinstance(report.last, ContrastRecord):
+                if report.last.retrieval is not None:
+                    validation = f", partners found {report.last.retrieval:.3f}"
+            elif report.last is not None and report.last.accuracy is not None:
                 validation = f", validation accuracy {report.last.accuracy:.3f}"
             bar.update(
                 task,

@@ -70,7 +70,7 @@ def assert_same_run(first: Path, second: Path) -> None:
         assert one.keys() == other.keys()
         for key, tensor in one.items():
             assert torch.equal(tensor, other[key]), (name, key)
-    assert any(key.startswith("momentum/") for key in load_file(first / CHECKPOINT))
+    assert any(key.startswith("optimizer/momentum_buffer/") for key in load_file(first / CHECKPOINT))
     histories = [json.loads((folder / "history.json").read_text()) for folder in (first, second)]
     for history in histories:
         for record in history:
