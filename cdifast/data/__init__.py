@@ -12,9 +12,10 @@ from .errors import FrameError, MissingFileError
 from .finite import check_finite
 from .frames import Frames, open_frames
 from .loader import FrameBatch, FrameLoader
+from .map_input import MapPreparation
 from .order import FrameOrder
 from .pipeline import FramePipeline
-from .prepare import InputPreparation, prepare_batch, prepare_frames
+from .prepare import InputPreparation, Preparation, prepare_batch, prepare_frames
 from .reading import SkippedFrame
 from .recognition import LAYOUTS
 from .row_file import RowDataset, RowFile, nxdata
@@ -33,7 +34,9 @@ __all__ = [
     "FramePipeline",
     "Frames",
     "InputPreparation",
+    "MapPreparation",
     "MissingFileError",
+    "Preparation",
     "RowDataset",
     "RowFile",
     "SkippedFrame",

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from torch.nn import functional
 
 from cdifast._atomic import write_text_whole
-from cdifast.data.prepare import InputPreparation
+from cdifast.data.prepare import Preparation
 from cdifast.evaluate.metrics import ClassificationMetrics, classification_metrics
 from cdifast.evaluate.predict import labels_from_probabilities, predict_logits
 from cdifast.evaluate.rules import RuleViolations
@@ -91,7 +91,7 @@ def train_classifier(
     *,
     classes: Sequence[str] = CLASSES,
     split: Split | None = None,
-    preparation: InputPreparation | None = None,
+    preparation: Preparation | None = None,
     resume: bool = False,
     overwrite: bool = False,
     device: str | torch.device = "cpu",
@@ -212,7 +212,7 @@ class _Run:
         split: Split,
         config: TrainConfig,
         output: Path,
-        preparation: InputPreparation | None,
+        preparation: Preparation | None,
         device: torch.device,
     ) -> None:
         self.inputs, self.targets, self.classes, self.split = inputs, targets, classes, split
