@@ -1,6 +1,7 @@
 """Predictions, metrics and baselines."""
 
 from .baselines import AllNegative, Baseline, Majority
+from .grad_cam import grad_cam_plus_plus
 from .metrics import ClassificationMetrics, ClassMetrics, classification_metrics
 from .predict import labels_from_probabilities, predict_logits, predict_probabilities
 from .rules import RuleViolations, rule_violations
@@ -13,6 +14,7 @@ __all__ = [
     "Majority",
     "RuleViolations",
     "classification_metrics",
+    "grad_cam_plus_plus",
     "labels_from_probabilities",
     "predict_logits",
     "predict_probabilities",
