@@ -52,7 +52,8 @@ def grad_cam_plus_plus(
     layer
         Module whose output is A, (n, K, h, w); used once in a forward pass. None: ``model.stages[-1]``, which gives
         maps of a 32nd of the image's sides for `preact_resnet` and a 16th for `vgg`. ``model.stages[-2]`` gives finer
-        maps of less specific features.
+        maps of less specific features; where maps have values below zero, as in `preact_resnet`, large gradients may
+        there bring the denominator near zero, and a few places then outshine the rest.
     negative_slope
         Slope of both LeakyReLUs for negative values: 0.2 as "used throughout" P1; 0 is the ReLU of the original.
     score
