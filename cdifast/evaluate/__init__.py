@@ -1,22 +1,37 @@
 """Predictions, metrics and baselines."""
 
 from .baselines import AllNegative, Baseline, Majority
+from .curves import RankingCurve, RankingCurves, ranking_curves
 from .grad_cam import grad_cam_plus_plus
+from .intervals import Interval, bootstrap, bootstrap_sums, paired_bootstrap
 from .metrics import ClassificationMetrics, ClassMetrics, classification_metrics
 from .predict import labels_from_probabilities, predict_logits, predict_probabilities
+from .reliability_curves import Reliability, ReliabilityCurve, reliability
 from .rules import RuleViolations, rule_violations
+from .thresholds import choose_thresholds
 
 __all__ = [
     "AllNegative",
     "Baseline",
     "ClassMetrics",
     "ClassificationMetrics",
+    "Interval",
     "Majority",
+    "RankingCurve",
+    "RankingCurves",
+    "Reliability",
+    "ReliabilityCurve",
     "RuleViolations",
+    "bootstrap",
+    "bootstrap_sums",
+    "choose_thresholds",
     "classification_metrics",
     "grad_cam_plus_plus",
     "labels_from_probabilities",
+    "paired_bootstrap",
     "predict_logits",
     "predict_probabilities",
+    "ranking_curves",
+    "reliability",
     "rule_violations",
 ]

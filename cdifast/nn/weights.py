@@ -20,13 +20,17 @@ from torch import nn
 from cdifast import __version__
 from cdifast._atomic import whole_file
 
+from .contrastive import contrastive_model
 from .preact_resnet import preact_resnet
+from .resnet_d import resnet_d
 from .vgg import vgg
 
 _FORMAT: Final = "cdifast-weights-1"
 
 ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {
+    "contrastive": contrastive_model,
     "preact_resnet": preact_resnet,
+    "resnet_d": resnet_d,
     "vgg": vgg,
 }
 """Constructors of the networks that `load_classifier` can rebuild, by the name on the card."""
