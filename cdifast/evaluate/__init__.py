@@ -1,7 +1,10 @@
 """Predictions, metrics and baselines."""
 
 from .baselines import AllNegative, Baseline, Majority
+from .classical import LogisticRegression, SpectralClusters, SupportVectorMachine
 from .curves import RankingCurve, RankingCurves, ranking_curves
+from .feature_baseline import ScoringBaseline
+from .features import PatternFeatures
 from .grad_cam import grad_cam_plus_plus
 from .intervals import Interval, bootstrap, bootstrap_sums, paired_bootstrap
 from .metrics import ClassificationMetrics, ClassMetrics, classification_metrics
@@ -16,12 +19,17 @@ __all__ = [
     "ClassMetrics",
     "ClassificationMetrics",
     "Interval",
+    "LogisticRegression",
     "Majority",
+    "PatternFeatures",
     "RankingCurve",
     "RankingCurves",
     "Reliability",
     "ReliabilityCurve",
     "RuleViolations",
+    "ScoringBaseline",
+    "SpectralClusters",
+    "SupportVectorMachine",
     "bootstrap",
     "bootstrap_sums",
     "choose_thresholds",

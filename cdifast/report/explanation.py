@@ -20,7 +20,7 @@ LEVELS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 _FAINTEST: Final = 0.12
 
 
-@figures._styled
+@figures.styled
 def draw_explanations(
     images: NDArray[Any],
     heat: NDArray[np.floating[Any]],
@@ -64,7 +64,7 @@ def draw_explanations(
     captions = [str(index) for index in range(count)] if captions is None else captions
     if len(captions) != count or [len(row) for row in titles] != [kinds] * count:
         raise ValueError(f"titles and captions: expected {count} captions and {count} rows of {kinds} titles")
-    figure = figures._figure(2.1 * (kinds + 1), 2.35 * count)
+    figure = figures.new_figure(2.1 * (kinds + 1), 2.35 * count)
     grid = figure.subplots(count, kinds + 1, squeeze=False)
     for row, image, maps, names, caption in zip(grid, images, heat, titles, captions, strict=True):
         figures.draw_shot(row[0], image, mask)
