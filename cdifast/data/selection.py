@@ -38,7 +38,7 @@ class SelectedFrames(Frames):
     """
 
     def __init__(self, frames: Frames, indices: slice | ArrayLike) -> None:
-        chosen = frames._rows(indices)
+        chosen = Frames._rows(frames, indices)  # places in this stack, which may itself be a selection
         if not len(chosen):
             raise ValueError(f"indices: found none, expected at least one of the {len(frames)} frames")
         values, counts = np.unique(chosen, return_counts=True)
@@ -68,4 +68,4 @@ class SelectedFrames(Frames):
         return {**self._whole.fingerprint(), "frames": f"{len(self._chosen)} chosen ({digest})"}
 
     def _rows(self, indices: Any) -> NDArray[np.int64]:
-        return self._chosen[super()._rows(indices)]
+        return self._whole._rows(self._chosen[super()._rows(indices)])

@@ -97,7 +97,9 @@ def grad_cam_plus_plus(
     # Detached, so that nothing before the layer records a graph; the module itself is left alone.
     state = {name: tensor.detach() for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     heat: list[Tensor] = []
-    with _evaluating(model), torch.enable_grad(), torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    deterministic = torch.backends.cudnn.flags(deterministic=True, benchmark=False)
+    # The caller may have switched gradients off, in either of torch's ways.
+    with _evaluating(model), torch.inference_mode(False), torch.enable_grad(), deterministic:
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size].to(device)
             maps, logits = _maps_and_logits(model, state, batch, layer)

@@ -70,8 +70,8 @@ class Explainer:
     FileNotFoundError
         No such weights.
     ValueError
-        Weights that are damaged or do not say how to prepare frames, a class that they do not know or that is named
-        twice, or a count or stage out of range.
+        Weights that are damaged, of no classifier, or do not say how to prepare frames, a class that they do not know
+        or that is named twice, or a count or stage out of range.
     """
 
     def __init__(
@@ -87,6 +87,8 @@ class Explainer:
     ) -> None:
         self._model, card = load_classifier(weights, device=device)
         self.class_names = card.classes
+        if not card.classes or not hasattr(self._model, "stages"):
+            raise ValueError(f"{weights}: found a {card.architecture} network, expected a classifier with stages")
         self._asked = None if classes is None else _indices(classes, card.classes, weights)
         if not 1 <= count <= len(card.classes):
             raise ValueError(f"count: found {count}, expected 1 to {len(card.classes)}, the classes of {weights}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import ModuleType
 
 import pytest
@@ -205,10 +206,11 @@ def test_another_layer() -> None:
     )
 
 
-def test_the_network_is_left_as_it_was() -> None:
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_the_network_is_left_as_it_was(off: Callable[[], AbstractContextManager[None]]) -> None:
     model = preact_resnet(18, 3, width=0.0625).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with torch.no_grad():  # as callers often have it
+    with off():  # as callers often have it
         grad_cam_plus_plus(model, torch.randn(2, 1, 32, 32))
     assert model.training
     assert all(module.training for module in model.modules())
