@@ -11,6 +11,7 @@ from .dataset import FrameDataset
 from .errors import FrameError, MissingFileError
 from .finite import check_finite
 from .frames import Frames, open_frames
+from .label_table import LabelTable, read_label_table, write_label_table
 from .loader import FrameBatch, FrameLoader
 from .map_input import MapPreparation
 from .order import FrameOrder
@@ -34,6 +35,7 @@ __all__ = [
     "FramePipeline",
     "Frames",
     "InputPreparation",
+    "LabelTable",
     "MapPreparation",
     "MissingFileError",
     "Preparation",
@@ -45,5 +47,7 @@ __all__ = [
     "open_frames",
     "prepare_batch",
     "prepare_frames",
+    "read_label_table",
     "write_cxi",
+    "write_label_table",
 ]
