@@ -1,7 +1,8 @@
 """The ``cdifast`` command: thin shells round the package's functions, one module for each or for a few."""
 
 # In the order in which `cdifast --help` lists them.
-from . import simulate, files, maps, darks, calibrate, hits, train, predict, embed, similar, few_shot, start  # isort: skip
+from . import simulate, files, maps, darks, calibrate, hits, train, predict, explain  # isort: skip
+from . import pretrain, embed, similar, few_shot, start  # isort: skip
 from .app import app
 
 __all__ = [
@@ -9,11 +10,13 @@ __all__ = [
     "calibrate",
     "darks",
     "embed",
+    "explain",
     "few_shot",
     "files",
     "hits",
     "maps",
     "predict",
+    "pretrain",
     "similar",
     "simulate",
     "start",

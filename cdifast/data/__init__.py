@@ -13,9 +13,10 @@ from .finite import check_finite
 from .frames import Frames, open_frames
 from .label_table import LabelTable, read_label_table, write_label_table
 from .loader import FrameBatch, FrameLoader
+from .map_input import MapPreparation
 from .order import FrameOrder
 from .pipeline import FramePipeline
-from .prepare import InputPreparation, prepare_batch, prepare_frames
+from .prepare import InputPreparation, Preparation, prepare_batch, prepare_frames
 from .reading import SkippedFrame
 from .recognition import LAYOUTS
 from .row_file import RowDataset, RowFile, nxdata
@@ -35,7 +36,9 @@ __all__ = [
     "Frames",
     "InputPreparation",
     "LabelTable",
+    "MapPreparation",
     "MissingFileError",
+    "Preparation",
     "RowDataset",
     "RowFile",
     "SkippedFrame",

@@ -1,7 +1,11 @@
 """Predictions, metrics and baselines."""
 
 from .baselines import AllNegative, Baseline, Majority
+from .classical import LogisticRegression, SpectralClusters, SupportVectorMachine
 from .curves import RankingCurve, RankingCurves, ranking_curves
+from .feature_baseline import ScoringBaseline
+from .features import PatternFeatures
+from .grad_cam import grad_cam_plus_plus
 from .intervals import Interval, bootstrap, bootstrap_sums, paired_bootstrap
 from .metrics import ClassificationMetrics, ClassMetrics, classification_metrics
 from .predict import labels_from_probabilities, predict_logits, predict_probabilities
@@ -15,16 +19,22 @@ __all__ = [
     "ClassMetrics",
     "ClassificationMetrics",
     "Interval",
+    "LogisticRegression",
     "Majority",
+    "PatternFeatures",
     "RankingCurve",
     "RankingCurves",
     "Reliability",
     "ReliabilityCurve",
     "RuleViolations",
+    "ScoringBaseline",
+    "SpectralClusters",
+    "SupportVectorMachine",
     "bootstrap",
     "bootstrap_sums",
     "choose_thresholds",
     "classification_metrics",
+    "grad_cam_plus_plus",
     "labels_from_probabilities",
     "paired_bootstrap",
     "predict_logits",

@@ -5,6 +5,8 @@ from .convert import convert_frames
 from .darks import dark_file_calibration, measure_background, measure_darks, read_misses
 from .embeddings import Embedder, embed_frames, write_embeddings
 from .few_shot import write_few_shot
+from .explainer import Explainer, Explanation, explain_frames
+from .explanations import write_explanations
 from .hits import HitFinder, HitSettings, summarize_hits, write_hits
 from .maps import MapMaker, MapSettings, unwrapped_and_maps, write_maps
 from .neighbours import SimilarShots, similar_shots
@@ -13,6 +15,8 @@ from .shots import write_shots
 
 __all__ = [
     "Embedder",
+    "Explainer",
+    "Explanation",
     "HitFinder",
     "HitSettings",
     "MapMaker",
@@ -21,6 +25,7 @@ __all__ = [
     "convert_frames",
     "dark_file_calibration",
     "embed_frames",
+    "explain_frames",
     "measure_background",
     "measure_darks",
     "read_misses",
@@ -30,6 +35,7 @@ __all__ = [
     "write_calibrated",
     "write_embeddings",
     "write_few_shot",
+    "write_explanations",
     "write_hits",
     "write_maps",
     "write_predictions",

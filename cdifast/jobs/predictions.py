@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from cdifast.data import Frames, RowDataset, nxdata
-from cdifast.data.prepare import InputPreparation, Preparer
+from cdifast.data.prepare import make_preparer, preparation_of
 from cdifast.evaluate import labels_from_probabilities, predict_probabilities, rule_violations
 from cdifast.nn import load_classifier
 
@@ -67,15 +67,16 @@ def write_predictions(
     """
     refuse_inputs(output, [weights])
     model, card = load_classifier(weights, device=device)
-    if not card.input:
-        raise ValueError(f"{weights}: its card does not say how frames were prepared for training; train again")
-    preparation = InputPreparation.from_dict(card.input)
-    whole = Preparer(frames.shape[1:], frames.mask, preparation, device)
+    try:
+        preparation = preparation_of(card.input)
+    except ValueError as error:
+        raise ValueError(f"{weights}: {error}") from error
+    whole = make_preparer(frames.shape[1:], frames.mask, preparation, device)
     digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
 
     def compute(images: NDArray[Any], good: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
         own = good is not None and good.ndim == 3
-        preparer = Preparer(frames.shape[1:], good, preparation, device, whole.resizer) if own else whole
+        preparer = make_preparer(frames.shape[1:], good, preparation, device, like=whole) if own else whole
         probabilities = predict_probabilities(model, preparer.checked(images))
         labels = labels_from_probabilities(probabilities, card.thresholds)
         return {

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from cdifast.data.prepare import InputPreparation
+from cdifast.data.prepare import Preparation
 from cdifast.evaluate.metrics import ClassificationMetrics
 from cdifast.evaluate.rules import RuleViolations
 from cdifast.labels import CLASSES
@@ -85,7 +85,7 @@ def train_classifier(
     *,
     classes: Sequence[str] = CLASSES,
     split: Split | None = None,
-    preparation: InputPreparation | None = None,
+    preparation: Preparation | None = None,
     resume: bool = False,
     overwrite: bool = False,
     device: str | torch.device = "cpu",

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 
 from cdifast._atomic import write_text_whole
-from cdifast.data.prepare import InputPreparation
+from cdifast.data.prepare import Preparation
 from cdifast.nn.weights import ModelCard, save_weights
 
 from .checkpoint import data_fingerprint, load_checkpoint, save_checkpoint
@@ -55,7 +55,7 @@ class TrainingRun:
         split: Split,
         config: TrainConfig,
         output: Path,
-        preparation: InputPreparation | None,
+        preparation: Preparation | None,
         device: torch.device,
         ranks: Ranks,
     ) -> None:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from cdifast.cli import app
 from cdifast.data import open_frames, write_cxi
 
-COMMANDS = ("simulate", "info", "maps", "train", "predict", "quickstart", "doctor")
+COMMANDS = ("simulate", "info", "maps", "train", "predict", "explain", "quickstart", "doctor")
 
 
 def run(*arguments: object) -> tuple[int, str]:

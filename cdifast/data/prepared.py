@@ -1,0 +1,90 @@
+"""Prepared images of a whole stack, with what contrastive views need beside: valid pixels and beam centre."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from .finite import check_finite
+from .frames import Frames
+from .prepare import InputPreparation, Preparer
+
+Centre = tuple[float, float]
+
+
+def prepare_with_masks(
+    frames: Frames,
+    preparation: InputPreparation,
+    *,
+    chunk: int = 64,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Turn all frames into network input and keep which pixels hold data.
+
+    Parameters
+    ----------
+    frames
+        Their own masks are used.
+    preparation
+        Size and scaling.
+    chunk
+        Frames read at once.
+    progress
+        Called with the number of frames done.
+
+    Returns
+    -------
+    images : torch.Tensor
+        (N, 1, S, S) float32 on the CPU, as `cdifast.data.prepare_frames` gives them.
+    valid : torch.Tensor or None
+        bool, (S, S), or (N, S, S) where masks differ from frame to frame; None: all pixels are valid.
+
+    Raises
+    ------
+    FrameError
+        Frames that cannot be read, or NaN or infinity in a good pixel.
+    """
+    count, height, width = frames.shape
+    shape, size = (height, width), preparation.size
+    images = torch.empty(count, 1, size, size)
+    whole = Preparer(shape, frames.mask, preparation)
+    each = torch.empty(count, size, size, dtype=torch.bool) if frames.masks_differ else None
+    for start in range(0, count, chunk):
+        part = slice(start, min(start + chunk, count))
+        raw = frames.read(part)
+        preparer, good = whole, frames.mask
+        if each is not None:
+            good = frames.read_mask(part, images=raw)
+            preparer = Preparer(shape, good, preparation, resizer=whole.resizer)
+            each[part] = preparer.valid
+        check_finite(raw, good, start, frames)
+        images[part] = preparer.checked(raw)
+        if progress is not None:
+            progress(part.stop)
+    valid = whole.valid[0] if each is None else each
+    return images, None if bool(valid.all()) else valid
+
+
+def prepared_centre(centre: Centre, shape: tuple[int, int], size: int) -> Centre:
+    """Where a point of a frame lies in its prepared image.
+
+    Parameters
+    ----------
+    centre
+        (y, x) in pixels of the frame, pixel centres on integers.
+    shape
+        (H, W) of the frame, which lies centred in a square of its longer side.
+    size
+        Side of the prepared image.
+
+    Returns
+    -------
+    tuple of float
+        (y, x) in pixels of the prepared image.
+    """
+    side = max(shape)
+    y, x = (
+        (place + 0.5 + (side - length) / 2) * size / side - 0.5 for place, length in zip(centre, shape, strict=True)
+    )
+    return y, x
