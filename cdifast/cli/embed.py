@@ -19,6 +19,12 @@ EncoderWeights = Annotated[
 ]
 
 
+Center = Annotated[
+    tuple[float, float] | None,
+    typer.Option(help="Beam centre in pixels, Y then X, where unwrapped views are made; default: the middle."),
+]
+
+
 @app.command()
 def embed(
     files: Files,
@@ -28,6 +34,7 @@ def embed(
         Literal["head", "features"] | None,
         typer.Option(help="First layer of the projection head, or the encoder's output; default: the weights' own."),
     ] = None,
+    center: Center = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     dataset: Dataset = None,
     mask: Mask = None,
@@ -49,6 +56,7 @@ def embed(
             output,
             weights_file(weights),
             embedding=layer,
+            center=center,
             device=device,
             overwrite=overwrite,
             progress=not quiet,

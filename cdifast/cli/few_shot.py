@@ -54,4 +54,5 @@ def few_shot(
         broken = int((group["broken_rules"][:] > 0).sum())
     rows = {name: f"{total} frames" for name, total in zip(table.classes, sums, strict=True) if total}
     rows["breaking a rule"] = f"{broken} frames"
-    print_table(rows, title=f"{count} frames labelled in {path}, from {len(table.indices)} labels")
+    rows["learnt from"] = f"{len(table.indices)} frames of {labels.name}"
+    print_table(rows, title=f"{count} frames labelled in {path}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .app import Dataset, Files, Mask, Overwrite, Quiet, app, opened_frames, print_table, usable_device
 from .embed import Center
+
+if TYPE_CHECKING:
+    from cdifast.train import ContrastConfig, ContrastResult
 
 
 @app.command()
@@ -39,7 +42,8 @@ def pretrain(
 ) -> None:
     """Train an encoder on frames without labels (contrastive projection learning, P2).
 
-    Ctrl-C leaves a checkpoint; the same command with --resume goes on, bit for bit.
+    Ctrl-C leaves a checkpoint; the same command with --resume goes on, bit for bit. Several processes train together
+    under torchrun: `torchrun --nproc-per-node 2 -m cdifast.cli pretrain ...`.
 
     Example: `cdifast pretrain run7.cxi --output encoder --epochs 50`
     """
@@ -47,15 +51,18 @@ def pretrain(
 
     import torch
 
+    from cdifast.data import open_frames
     from cdifast.data.prepare import InputPreparation
-    from cdifast.data.prepared import prepare_with_masks, prepared_centre
+    from cdifast.data.prepared import prepare_with_masks, prepared_center
     from cdifast.jobs.progress import progress_bar
     from cdifast.train import CONTRAST_RECIPES, train_contrastive
+    from cdifast.train.distributed import process_group
     from cdifast.train.run import held_by_a_run, refusal
 
     device = usable_device(device)
     if resume and overwrite:
         raise ValueError("--resume and --overwrite: expected one of them, not both")
+    # Before the processes meet: none of them has written yet.
     held = held_by_a_run(output)
     if held and not (resume or overwrite):
         raise FileExistsError(refusal(held[0]))
@@ -72,10 +79,13 @@ def pretrain(
     # P2's jitter clips to [0, 1]; the small network's log activation wants the counts.
     size = {"small": 64, "p2": 224, "p2-code": 256}[encoder] if input_size is None else input_size
     preparation = InputPreparation(size=size, scaling="mean" if encoder == "small" else "minmax")
-    with opened_frames(files, dataset, mask) as frames:
-        with progress_bar("preparing frames", len(frames), show=not quiet) as report:
-            images, valid = prepare_with_masks(frames, preparation, progress=report)
-        place = None if center is None else torch.tensor(prepared_centre(center, frames.shape[1:], size))
+    with process_group(device) as ranks:
+        show = ranks.is_first and not quiet
+        opening = opened_frames if ranks.is_first else open_frames
+        with opening(files, dataset=dataset, mask=mask) as frames:
+            with progress_bar("preparing frames", len(frames), show=show) as report:
+                images, valid = prepare_with_masks(frames, preparation, progress=report)
+            place = None if center is None else torch.tensor(prepared_center(center, frames.shape[1:], size))
         result = train_contrastive(
             images,
             config,
@@ -86,8 +96,13 @@ def pretrain(
             resume=resume,
             overwrite=overwrite,
             device=device,
-            progress=not quiet,
+            progress=show,
         )
+        if ranks.is_first:
+            _print_result(result, len(images), config)
+
+
+def _print_result(result: ContrastResult, count: int, config: ContrastConfig) -> None:
     last = result.history[-1]
     rows = {"loss": f"{last.train_loss:.3f}"}
     if last.retrieval is not None and last.effective_rank is not None:
@@ -95,4 +110,4 @@ def pretrain(
         rows["effective rank"] = f"{last.effective_rank:.1f} of {result.model.head.arguments['out']}"
     rows["embedding"] = f"{result.model.num_embedding} numbers"
     rows["weights"] = str(result.output / "weights.safetensors")
-    print_table(rows, title=f"{len(images)} frames, {config.views.mode}, {config.epochs} epochs")
+    print_table(rows, title=f"{count} frames, {config.views.mode}, trained to epoch {config.epochs}")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from .app import Dataset, Files, Mask, Quiet, app, opened_frames, save_figure, usable_device
-from .embed import EncoderWeights, weights_file
+from .embed import Center, EncoderWeights, weights_file
 
 
 @app.command()
@@ -26,6 +26,7 @@ def similar(
     weights: EncoderWeights = None,
     metric: Annotated[Literal["cosine", "euclidean", "correlation"], typer.Option(help="Distance.")] = "cosine",
     figure: Annotated[Path | None, typer.Option(help="Also draw the shots, the query first, to this PNG.")] = None,
+    center: Center = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     dataset: Dataset = None,
     mask: Mask = None,
@@ -52,6 +53,7 @@ def similar(
             embeddings=embeddings or None,
             weights=weights_file(weights),
             metric=metric,
+            center=center,
             device=device,
             progress=not quiet,
         )

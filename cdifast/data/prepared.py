@@ -10,7 +10,7 @@ from .finite import check_finite
 from .frames import Frames
 from .prepare import InputPreparation, Preparer
 
-Centre = tuple[float, float]
+Center = tuple[float, float]
 
 
 def prepare_with_masks(
@@ -66,12 +66,12 @@ def prepare_with_masks(
     return images, None if bool(valid.all()) else valid
 
 
-def prepared_centre(centre: Centre, shape: tuple[int, int], size: int) -> Centre:
+def prepared_center(center: Center, shape: tuple[int, int], size: int) -> Center:
     """Where a point of a frame lies in its prepared image.
 
     Parameters
     ----------
-    centre
+    center
         (y, x) in pixels of the frame, pixel centres on integers.
     shape
         (H, W) of the frame, which lies centred in a square of its longer side.
@@ -85,6 +85,6 @@ def prepared_centre(centre: Centre, shape: tuple[int, int], size: int) -> Centre
     """
     side = max(shape)
     y, x = (
-        (place + 0.5 + (side - length) / 2) * size / side - 0.5 for place, length in zip(centre, shape, strict=True)
+        (place + 0.5 + (side - length) / 2) * size / side - 0.5 for place, length in zip(center, shape, strict=True)
     )
     return y, x

@@ -4,9 +4,9 @@ from .calibrated import write_calibrated
 from .convert import convert_frames
 from .darks import dark_file_calibration, measure_background, measure_darks, read_misses
 from .embeddings import Embedder, embed_frames, write_embeddings
-from .few_shot import write_few_shot
 from .explainer import Explainer, Explanation, explain_frames
 from .explanations import write_explanations
+from .few_shot import write_few_shot
 from .hits import HitFinder, HitSettings, summarize_hits, write_hits
 from .maps import MapMaker, MapSettings, unwrapped_and_maps, write_maps
 from .neighbours import SimilarShots, similar_shots
@@ -34,8 +34,8 @@ __all__ = [
     "unwrapped_and_maps",
     "write_calibrated",
     "write_embeddings",
-    "write_few_shot",
     "write_explanations",
+    "write_few_shot",
     "write_hits",
     "write_maps",
     "write_predictions",

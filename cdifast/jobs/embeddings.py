@@ -13,7 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from cdifast.data import Frames, RowDataset, check_finite, nxdata
-from cdifast.data.prepare import InputPreparation, Preparer
+from cdifast.data.prepare import Preparer, make_preparer, preparation_of
+from cdifast.data.prepared import Center, prepared_center
+from cdifast.data.view_recipe import ViewRecipe
+from cdifast.data.views import plain_view
 from cdifast.nn import Encoder, ModelCard, load_encoder, package_weights
 from cdifast.nn.contrastive import Embedding
 
@@ -62,23 +65,22 @@ class Embedder:
     ) -> None:
         self.weights = package_weights() if weights is None else Path(weights)
         self.encoder, self.card = load_encoder(self.weights, embedding=embedding, device=device)
-        if not self.card.input:
-            raise ValueError(
-                f"{self.weights}: its card does not say how frames were prepared for training; train again"
-            )
+        try:
+            self.preparation = preparation_of(self.card.input)
+            self._recipe = _view_recipe(self.card)
+        except ValueError as error:
+            raise ValueError(f"{self.weights}: {error}") from error
         self.sha256 = hashlib.sha256(self.weights.read_bytes()).hexdigest()
-        self.preparation = InputPreparation.from_dict(self.card.input)
         self.device = torch.device(device)
         self.dimension = self.encoder.num_embedding
         self.embedding = _kind(self.encoder)
-        self._recipe = _view_recipe(self.card, self.weights)
         self.view: str = "detector" if self._recipe is None else self._recipe.first
         if self.device.type == "cpu":
             # The order in which the convolutions of oneDNN are fastest on few channels.
             self.encoder = self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def for_frames(
-        self, shape: tuple[int, int], mask: NDArray[np.bool_] | None
+        self, shape: tuple[int, int], mask: NDArray[np.bool_] | None, center: Center | None = None
     ) -> Callable[[NDArray[Any], NDArray[np.bool_] | None], NDArray[np.float32]]:
         """A function from raw frames (n, H, W) and their good pixels to embeddings (n, dimension) float32.
 
@@ -88,22 +90,36 @@ class Embedder:
             (H, W) of the frames.
         mask : numpy.ndarray, optional
             Good pixels (H, W) of all of them. The function's second argument only counts where it is (n, H, W).
+        center : tuple of float, optional
+            Beam centre (y, x) in pixels of the frames, for encoders that see unwrapped views; default the middle.
         """
-        whole = Preparer(shape, mask, self.preparation, self.device)
+        whole = make_preparer(shape, mask, self.preparation, self.device)
+        place = None if center is None else prepared_center(center, shape, self.preparation.size)
 
         def embed(images: NDArray[Any], good: NDArray[np.bool_] | None) -> NDArray[np.float32]:
             own = good is not None and good.ndim == 3
-            preparer = Preparer(shape, good, self.preparation, self.device, whole.resizer) if own else whole
-            return self.prepared(preparer.checked(images), None if preparer.all_valid else preparer.valid)
+            preparer = make_preparer(shape, good, self.preparation, self.device, like=whole) if own else whole
+            valid = preparer.valid if isinstance(preparer, Preparer) and not preparer.all_valid else None
+            return self.prepared(preparer.checked(images), valid, place)
 
         return embed
 
-    def prepared(self, images: torch.Tensor, valid: torch.Tensor | None = None) -> NDArray[np.float32]:
-        """Embeddings (n, dimension) float32 of prepared images (n, 1, S, S), valid where (1 or n, S, S) says so."""
-        if self._recipe is not None:
-            from cdifast.data.views import plain_view
+    def prepared(
+        self, images: torch.Tensor, valid: torch.Tensor | None = None, center: Center | None = None
+    ) -> NDArray[np.float32]:
+        """Embeddings (n, dimension) float32 of prepared images (n, 1, S, S).
 
-            images = plain_view(images, self._recipe, mask=valid)
+        Parameters
+        ----------
+        images : torch.Tensor
+        valid : torch.Tensor, optional
+            (1 or n, S, S) bool: pixels that hold data.
+        center : tuple of float, optional
+            Beam centre (y, x) in pixels of the prepared images.
+        """
+        if self._recipe is not None:
+            place = None if center is None or self._recipe.unwrapping != "polar" else torch.tensor(center)
+            images = plain_view(images, self._recipe, mask=valid, centers=place)
         if self.device.type == "cpu":
             images = images.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
@@ -116,6 +132,7 @@ def write_embeddings(
     weights: str | os.PathLike[str] | None = None,
     *,
     embedding: Embedding | None = None,
+    center: Center | None = None,
     batch: int = 256,
     device: str | torch.device = "cpu",
     overwrite: bool = False,
@@ -136,6 +153,8 @@ def write_embeddings(
         Of an encoder or a classifier; default the encoder that comes with the package.
     embedding : {"head", "features"}, optional
         Output of the projection head's first layer, or the encoder's pooled output; default as the weights say.
+    center : tuple of float, optional
+        Beam centre (y, x) in pixels of the frames, for encoders that see unwrapped views; default the middle.
     batch : int
         Frames at a time.
     device : str or torch.device
@@ -160,14 +179,18 @@ def write_embeddings(
     """
     embedder = Embedder(weights, embedding=embedding, device=device)
     refuse_inputs(output, [embedder.weights])
-    embed = embedder.for_frames(frames.shape[1:], frames.mask)
+    embed = embedder.for_frames(frames.shape[1:], frames.mask, center)
     return run_over_frames(
         frames,
         output,
         [RowDataset("embedding", (embedder.dimension,), "float32", path=f"{GROUP}/embedding")],
         lambda images, good: {"embedding": embed(images, good)},
         description="embeddings",
-        fingerprint={"weights sha256": embedder.sha256, "embedding": embedder.embedding},
+        fingerprint={
+            "weights sha256": embedder.sha256,
+            "embedding": embedder.embedding,
+            "center": center and list(center),
+        },
         attrs={
             "/entry_1": {"NX_class": "NXentry", "default": "embeddings"},
             GROUP: nxdata(
@@ -187,7 +210,7 @@ def write_embeddings(
 
 
 def embed_frames(
-    frames: Frames, embedder: Embedder, *, batch: int = 256, progress: bool = False
+    frames: Frames, embedder: Embedder, *, center: Center | None = None, batch: int = 256, progress: bool = False
 ) -> NDArray[np.float32]:
     """Embeddings (N, d) of all frames, in memory: what :func:`write_embeddings` would write.
 
@@ -197,7 +220,7 @@ def embed_frames(
         Frames that cannot be read or hold NaN outside the mask.
     """
     count, height, width = frames.shape
-    embed = embedder.for_frames((height, width), frames.mask)
+    embed = embedder.for_frames((height, width), frames.mask, center)
     found = np.empty((count, embedder.dimension), np.float32)
     buffer = np.empty((min(batch, count), height, width), frames.dtype)
     with progress_bar("embeddings", count, show=progress) as report:
@@ -216,16 +239,10 @@ def _kind(encoder: Encoder) -> str:
     return str(getattr(network, "embedding", "classifier"))
 
 
-def _view_recipe(card: ModelCard, weights: Path) -> Any:
+def _view_recipe(card: ModelCard) -> ViewRecipe | None:
     """The recipe of the view that the encoder sees, or None where it sees prepared images as they are."""
-    content = card.training.get("views")
+    content = card.training.get("config", {}).get("views")
     if content is None:
         return None
-    from cdifast.data.views import ViewRecipe
-
-    try:
-        recipe = ViewRecipe.from_dict(content)
-    except ValueError as error:
-        raise ValueError(f"{weights}: its card: {error}") from error
-    plain = recipe.first == "detector" and recipe.unwrapping == "polar"
-    return None if plain else recipe
+    recipe = ViewRecipe.from_dict(content)
+    return None if recipe.first == "detector" and recipe.unwrapping == "polar" else recipe

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from cdifast.data import FrameError, Frames, check_finite, open_frames
+from cdifast.data.prepared import Center
 from cdifast.search import Index, Metric, nearest
 
 from .embeddings import Embedder, embed_frames
@@ -52,6 +53,7 @@ def similar_shots(
     embeddings: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     weights: str | os.PathLike[str] | None = None,
     metric: Metric = "cosine",
+    center: Center | None = None,
     device: str | torch.device = "cpu",
     progress: bool = False,
 ) -> SimilarShots:
@@ -73,6 +75,8 @@ def similar_shots(
         Of the encoder, for frames without embeddings and for ``like``; they must be those that made the embeddings.
         Default the ones that the embedding file names, where they are still there, else the package's.
     metric : {"cosine", "euclidean", "correlation"}
+    center : tuple of float, optional
+        As :func:`cdifast.jobs.write_embeddings`, for frames without embeddings; of ``like`` it is the middle.
     device : str or torch.device
     progress : bool
         Show bars.
@@ -99,7 +103,7 @@ def similar_shots(
     row = None if shot is None else shot % len(frames)
     if embeddings is None:
         embedder = Embedder(weights, device=device)
-        vectors = embed_frames(frames, embedder, progress=progress)
+        vectors = embed_frames(frames, embedder, center=center, progress=progress)
         query = vectors[row : row + 1] if row is not None else _embedded(like, embedder)[None]
         found = nearest(query, vectors, k, metric, exclude_self=None if row is None else [row], device=device)
     else:

@@ -19,6 +19,7 @@ from cdifast.cli import app
 from cdifast.data import open_frames, write_cxi
 
 COMMANDS = ("simulate", "info", "maps", "train", "predict", "explain", "quickstart", "doctor")
+COMMANDS += ("pretrain", "embed", "similar", "few-shot")
 
 
 def run(*arguments: object) -> tuple[int, str]:

@@ -114,7 +114,7 @@ def test_classifiers_embed_and_cards_without_preparation_are_refused(run: Path, 
     assert (embedder.embedding, embedder.view) == ("classifier", "detector")
     bare = ModelCard("preact_resnet", network.arguments, ("a", "b"), (0.5, 0.5))
     save_weights(tmp_path / "bare.safetensors", network, bare)
-    with pytest.raises(ValueError, match=r"bare\.safetensors: its card does not say how frames were prepared"):
+    with pytest.raises(ValueError, match=r"bare\.safetensors: the card does not say how frames were prepared"):
         Embedder(tmp_path / "bare.safetensors")
 
 
