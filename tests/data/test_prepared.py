@@ -50,7 +50,7 @@ def test_center_is_where_a_spot_goes(shape: tuple[int, int], size: int) -> None:
     """The centre of mass of a round spot before and after preparation."""
     y, x = np.indices(shape)
     place = (0.45 * shape[0], 0.55 * shape[1])
-    spot = np.exp(-((y - place[0]) ** 2 + (x - place[1]) ** 2) / 2 / 1.2**2)
+    spot = np.exp(-((y - place[0]) ** 2 + (x - place[1]) ** 2) / 2 / max(1.2, 0.75 * max(shape) / size) ** 2)
     preparer = Preparer(shape, None, InputPreparation(size=size, scaling="none"))
     image = preparer(torch.from_numpy(spot[None]).float())[0, 0]
     rows, columns = torch.arange(size), torch.arange(size)
