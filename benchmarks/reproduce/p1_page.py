@@ -83,10 +83,10 @@ def page(results: Results, machine: str) -> str:
 
 def _table(results: Results, table: Table) -> list[str]:
     timed = any(line.hours for line in table.rows)
-    header = ["", "accuracy", "P1", "precision", "P1", "at best", "recall", "P1", "at best"]
+    columns = ["", "accuracy", "P1", "precision", "P1", "at best", "recall", "P1", "at best"]
     if timed:
-        header += ["s to best", "s in full", "P1: h to best", "h in full"]
-    lines = [f"## {table.title}", "", *header(header)]
+        columns += ["s to best", "s in full", "P1: h to best", "h in full"]
+    lines = [f"## {table.title}", "", *header(columns)]
     for line in table.rows:
         found = results.of(line.training)
         cells = [line.label]
