@@ -79,6 +79,7 @@ def figure5(paths: Sequence[Path], scale: Scale, run: Path, seed: int = 0) -> An
     for name in ("Streak", "Bent"):
         column = CLASSES.index(name)
         there = validation[labels[validation, column] == 1]
+        there = there if len(there) else validation  # a handful of shots need not hold one
         chosen = random.choice(there, min(5, len(there)), replace=False)
         shots += sorted(chosen.tolist())
         columns += [column] * len(chosen)
