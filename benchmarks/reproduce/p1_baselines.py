@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.reproduce.p1_data import Dataset, network_inputs
 from benchmarks.reproduce.p1_trainings import Scale, counts_of, split_for
-from cdifast.evaluate import AllNegative, Baseline, Majority, classification_metrics
+from cdifast.evaluate import (
+    AllNegative,
+    Baseline,
+    LogisticRegression,
+    Majority,
+    SpectralClusters,
+    SupportVectorMachine,
+    classification_metrics,
+)
 
-BASELINES: Final[dict[str, type[Baseline]]] = {"all-negative": AllNegative, "majority": Majority}
-"""By name."""
+BASELINES: Final[dict[str, Callable[[int], Baseline]]] = {
+    "all-negative": lambda seed: AllNegative(),
+    "majority": lambda seed: Majority(),
+    "logistic regression": lambda seed: LogisticRegression(),
+    "spectral clustering": lambda seed: SpectralClusters(seed=seed),
+    "support-vector machine": lambda seed: SupportVectorMachine(seed=seed),
+}
+"""By name; made with a seed."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ def baseline_cell(cell: BaselineCell, scale: Scale, data: Mapping[Dataset, Seque
     """Fit one baseline and measure it."""
     inputs = network_inputs(data[cell.dataset], cell.dataset, size=scale.size)
     split = split_for(len(inputs.images), cell.seed)
-    baseline = BASELINES[cell.baseline]().fit(inputs.images[split.train], inputs.labels[split.train])
+    baseline = BASELINES[cell.baseline](cell.seed).fit(inputs.images[split.train], inputs.labels[split.train])
     predictions = baseline.predict(inputs.images[split.validation])
     truth = inputs.labels[split.validation]
     return {

@@ -49,6 +49,7 @@ class Inputs:
 
 def simulated(folder: Path, dataset: Dataset, count: int, size: int, *, jobs: int = 1) -> Path:
     """The file of simulated shots, made or completed if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{dataset}-{count}-{size}.cxi"
     if not path.is_file():
         write_shots(path, count, size=size, preset=dataset, jobs=jobs, progress=True)

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.reproduce.p1_data import frames_and_labels, noisy, preparation_for
 from benchmarks.reproduce.p1_numbers import TABLE5
 from benchmarks.reproduce.p1_page import Results
-from benchmarks.reproduce.p1_trainings import Training
+from benchmarks.reproduce.p1_trainings import Scale, Training, split_for
 from cdifast._atomic import whole_file
 from cdifast.data import prepare_frames
+from cdifast.evaluate import grad_cam_plus_plus, predict_probabilities
 from cdifast.labels import CLASSES
+from cdifast.nn import load_classifier
+from cdifast.report.explanation import draw_explanations
 from cdifast.simulate.noise import LEVELS
+from cdifast.train.classify import BEST_WEIGHTS
 
 LEVEL_NAMES = {"none": "no noise", "mean": "U(0, mean)", "mean+std": "U(0, mean + std)", "max": "U(0, max)"}
 
@@ -54,6 +59,39 @@ def figure4(paths: Sequence[Path], size: int, shot: int | None = None) -> Any:
         fontsize=9,
     )
     return figure
+
+
+def figure5(paths: Sequence[Path], scale: Scale, run: Path, seed: int = 0) -> Any:
+    """P1's figure 5: five random shots each of Streak and Bent, and where the network looked for that class.
+
+    Parameters
+    ----------
+    run
+        Folder of the training: ResNet18 with alpha 0.2, P1's best.
+    seed
+        Which validation shots are drawn, out of those whose label holds the class.
+    """
+    frames, mask, labels = frames_and_labels(paths, "helium")
+    model, _ = load_classifier(run / BEST_WEIGHTS, classes=CLASSES)
+    validation = split_for(len(frames), 0).validation
+    random = np.random.default_rng(seed)
+    shots, columns = [], []
+    for name in ("Streak", "Bent"):
+        column = CLASSES.index(name)
+        there = validation[labels[validation, column] == 1]
+        there = there if len(there) else validation  # a handful of shots need not hold one
+        chosen = random.choice(there, min(5, len(there)), replace=False)
+        shots += sorted(chosen.tolist())
+        columns += [column] * len(chosen)
+    inputs = prepare_frames(frames[shots], mask, preparation_for("images", scale.size))
+    classes = torch.tensor(columns)[:, None]
+    heat = grad_cam_plus_plus(model, inputs, classes, size=(frames.shape[1], frames.shape[2]))
+    probabilities = predict_probabilities(model, inputs)
+    titles = [
+        [f"{CLASSES[column]} {float(row[column]):.2f}"] for column, row in zip(columns, probabilities, strict=True)
+    ]
+    captions = [f"shot {shot}" for shot in shots]
+    return draw_explanations(frames[shots], heat.numpy(), titles, captions, mask)
 
 
 def studies(results: Results) -> Any:

@@ -71,8 +71,8 @@ def page(results: Results, machine: str) -> str:
         "",
         "Ours is mean ± standard deviation over the seeds. As in P1's tables, each metric is its own maximum over the "
         "training, on the validation images; *at best* is that of the network with the highest accuracy, which is what "
-        "a user gets. Times are seconds of training to the highest accuracy and in full, P1's are hours. P1's "
-        "numbers are those of real data.",
+        "a user gets. Times are seconds of training to the highest accuracy and in full (on a CPU, of one core), P1's "
+        "are hours. P1's numbers are those of real data.",
         "",
     ]
     for table in TABLES.values():
@@ -83,10 +83,10 @@ def page(results: Results, machine: str) -> str:
 
 def _table(results: Results, table: Table) -> list[str]:
     timed = any(line.hours for line in table.rows)
-    header = ["", "accuracy", "P1", "precision", "P1", "at best", "recall", "P1", "at best"]
+    columns = ["", "accuracy", "P1", "precision", "P1", "at best", "recall", "P1", "at best"]
     if timed:
-        header += ["s to best", "s in full", "P1: h to best", "h in full"]
-    lines = [f"## {table.title}", "", *header(header)]
+        columns += ["s to best", "s in full", "P1: h to best", "h in full"]
+    lines = [f"## {table.title}", "", *header(columns)]
     for line in table.rows:
         found = results.of(line.training)
         cells = [line.label]

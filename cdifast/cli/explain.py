@@ -104,7 +104,11 @@ def _draw(
         for row, probability in zip(found.classes, found.probability, strict=True)
     ]
     figure = draw_explanations(
-        images, explainer.on_frames(found.heat), titles, [f"shot {index}" for index in chosen], selected.mask
+        images,
+        explainer.on_frames(found.heat),
+        titles,
+        [f"shot {index}" for index in chosen],
+        selected.mask if explainer.sees_frames else None,
     )
     save_figure(figure, output, frames)
 

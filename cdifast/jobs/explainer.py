@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from cdifast.data import Frames, check_finite
+from cdifast.data import Frames, InputPreparation, check_finite
 from cdifast.evaluate import grad_cam_plus_plus, predict_probabilities
 from cdifast.nn import load_classifier
 
@@ -100,6 +100,7 @@ class Explainer:
         self._slope = negative_slope
         self._frame = frames.shape[1:]
         self.input = NetworkInput(card, weights, frames, device)
+        self.sees_frames = isinstance(self.input.preparation, InputPreparation)
 
     def __call__(
         self, images: NDArray[Any], good: NDArray[np.bool_] | None, *, size: tuple[int, int] | None = None
@@ -129,8 +130,11 @@ class Explainer:
         """Heat maps (n, M, h, w) on the frames' own pixels, (n, M, H, W).
 
         The network sees a frame in the middle of a square of its longer side; where sides differ by an odd number,
-        the map is half a pixel off.
+        the map is half a pixel off. A network that sees correlation maps speaks of their pixels: its heat maps are
+        returned as they are.
         """
+        if not self.sees_frames:
+            return heat.numpy()
         height, width = self._frame
         side = max(height, width)
         square = functional.interpolate(heat, (side, side), mode="bilinear")
@@ -153,6 +157,7 @@ def explain_frames(explainer: Explainer, frames: Frames, *, batch: int = 16) -> 
     Returns
     -------
     images : ndarray, (n, H, W)
+        The frames; of a network that sees correlation maps, these.
     explanation : Explanation
         With maps of the network's input's size.
 
@@ -164,11 +169,14 @@ def explain_frames(explainer: Explainer, frames: Frames, *, batch: int = 16) -> 
     images = frames.read(slice(None))
     good = frames.read_mask(slice(None), images=images) if frames.masks_differ else frames.mask
     check_finite(images, good, 0, frames)
-    parts = []
+    parts, seen = [], []
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
-        parts.append(explainer(images[part], good[part] if good is not None and good.ndim == 3 else good))
-    return images, Explanation(
+        own = good[part] if good is not None and good.ndim == 3 else good
+        parts.append(explainer(images[part], own))
+        if not explainer.sees_frames:
+            seen.append(explainer.input(images[part], own)[:, 0].cpu().numpy())
+    return np.concatenate(seen) if seen else images, Explanation(
         np.concatenate([part.probability for part in parts]),
         np.concatenate([part.classes for part in parts]),
         torch.cat([part.heat for part in parts]),

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from cdifast.data import FrameError, Frames, InputPreparation, open_frames, prepare_frames, write_cxi
+from cdifast.data import (
+    FrameError,
+    Frames,
+    InputPreparation,
+    MapPreparation,
+    open_frames,
+    prepare_batch,
+    prepare_frames,
+    write_cxi,
+)
 from cdifast.data.selection import SelectedFrames
 from cdifast.evaluate import grad_cam_plus_plus, predict_probabilities
 from cdifast.jobs import Explainer, explain_frames, write_explanations
@@ -157,9 +166,25 @@ def test_weights_without_a_preparation_and_outputs_that_are_inputs(frames: Frame
     with pytest.raises(FrameError, match="would destroy the input"):
         write_explanations(frames, weights, weights, overwrite=True)
     save_weights(weights, model, ModelCard("preact_resnet", model.arguments, CLASSES, (0.5,) * 4))
-    with pytest.raises(ValueError, match="its card does not say how frames were prepared"):
+    with pytest.raises(ValueError, match="the card does not say how frames were prepared"):
         write_explanations(frames, weights, tmp_path / "e.h5")
     encoder = resnet_d(18, width=0.0625)
     save_weights(weights, encoder, ModelCard("resnet_d", encoder.arguments, (), ()))
     with pytest.raises(ValueError, match="found a resnet_d network, expected a classifier with stages"):
         write_explanations(frames, weights, tmp_path / "e.h5")
+
+
+def test_a_network_that_sees_correlation_maps_is_explained_on_them(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).poisson(3.0, (6, 24, 20)).astype(np.uint16)
+    path = write_cxi(tmp_path / "run.cxi", frames)
+    model = preact_resnet(18, 2, width=0.0625)
+    preparation = MapPreparation(size=16)
+    card = ModelCard(model.architecture, model.arguments, ("a", "b"), (0.5, 0.5), input=preparation.to_dict())
+    save_weights(tmp_path / "w.safetensors", model, card)
+    with open_frames(str(path)) as stack:
+        explainer = Explainer(tmp_path / "w.safetensors", stack, count=2)
+        seen, found = explain_frames(explainer, stack, batch=4)
+        expected = prepare_batch(frames, None, preparation)
+    assert not explainer.sees_frames
+    np.testing.assert_allclose(seen, expected[:, 0].numpy(), rtol=1e-6)
+    assert explainer.on_frames(found.heat).shape == (6, 2, 16, 16)
