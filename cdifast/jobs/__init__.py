@@ -5,6 +5,7 @@ from .convert import convert_frames
 from .darks import dark_file_calibration, measure_background, measure_darks, read_misses
 from .hits import HitFinder, HitSettings, summarize_hits, write_hits
 from .maps import MapMaker, MapSettings, unwrapped_and_maps, write_maps
+from .prediction_files import Predictions, read_predictions, write_prediction_table
 from .predictions import write_predictions
 from .shots import write_shots
 
@@ -13,16 +14,19 @@ __all__ = [
     "HitSettings",
     "MapMaker",
     "MapSettings",
+    "Predictions",
     "convert_frames",
     "dark_file_calibration",
     "measure_background",
     "measure_darks",
     "read_misses",
+    "read_predictions",
     "summarize_hits",
     "unwrapped_and_maps",
     "write_calibrated",
     "write_hits",
     "write_maps",
+    "write_prediction_table",
     "write_predictions",
     "write_shots",
 ]
