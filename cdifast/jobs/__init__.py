@@ -4,6 +4,7 @@ from .calibrated import write_calibrated
 from .convert import convert_frames
 from .darks import dark_file_calibration, measure_background, measure_darks, read_misses
 from .hits import HitFinder, HitSettings, summarize_hits, write_hits
+from .label_sheet import LabelSheet, predictions_for_sheet, write_label_sheet
 from .maps import MapMaker, MapSettings, unwrapped_and_maps, write_maps
 from .prediction_files import Predictions, read_predictions, write_prediction_table
 from .predictions import write_predictions
@@ -12,6 +13,7 @@ from .shots import write_shots
 __all__ = [
     "HitFinder",
     "HitSettings",
+    "LabelSheet",
     "MapMaker",
     "MapSettings",
     "Predictions",
@@ -19,12 +21,14 @@ __all__ = [
     "dark_file_calibration",
     "measure_background",
     "measure_darks",
+    "predictions_for_sheet",
     "read_misses",
     "read_predictions",
     "summarize_hits",
     "unwrapped_and_maps",
     "write_calibrated",
     "write_hits",
+    "write_label_sheet",
     "write_maps",
     "write_prediction_table",
     "write_predictions",
