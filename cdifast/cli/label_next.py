@@ -38,7 +38,7 @@ def label_next(
     """Choose the shots to label next, and write a table to fill in and pictures of the shots.
 
     First those whose predicted labels break a rule, then those the network is least sure of, no two alike. Fill in
-    labels.csv with 0 and 1 (rows may stay empty), then train with --labels.
+    labels.csv with 0 and 1, then train with --labels. Rows may stay empty; in a row with an entry, empty is 0.
 
     Example: `cdifast label-next run7.cxi --weights model --count 50 --output sheet`
     """
