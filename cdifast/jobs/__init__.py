@@ -6,7 +6,9 @@ from .darks import dark_file_calibration, measure_background, measure_darks, rea
 from .explainer import Explainer, Explanation, explain_frames
 from .explanations import write_explanations
 from .hits import HitFinder, HitSettings, summarize_hits, write_hits
+from .label_sheet import LabelSheet, predictions_for_sheet, write_label_sheet
 from .maps import MapMaker, MapSettings, unwrapped_and_maps, write_maps
+from .prediction_files import Predictions, read_predictions, write_prediction_table
 from .predictions import write_predictions
 from .shots import write_shots
 
@@ -15,20 +17,26 @@ __all__ = [
     "Explanation",
     "HitFinder",
     "HitSettings",
+    "LabelSheet",
     "MapMaker",
     "MapSettings",
+    "Predictions",
     "convert_frames",
     "dark_file_calibration",
     "explain_frames",
     "measure_background",
     "measure_darks",
+    "predictions_for_sheet",
     "read_misses",
+    "read_predictions",
     "summarize_hits",
     "unwrapped_and_maps",
     "write_calibrated",
     "write_explanations",
     "write_hits",
+    "write_label_sheet",
     "write_maps",
+    "write_prediction_table",
     "write_predictions",
     "write_shots",
 ]
