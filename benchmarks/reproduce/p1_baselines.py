@@ -12,8 +12,8 @@ from benchmarks.reproduce.p1_trainings import Scale, counts_of, split_for
 from cdifast.evaluate import (
     AllNegative,
     Baseline,
-    LogisticRegression,
     Majority,
+    ProfileRegression,
     SpectralClusters,
     SupportVectorMachine,
     classification_metrics,
@@ -22,7 +22,7 @@ from cdifast.evaluate import (
 BASELINES: Final[dict[str, Callable[[int], Baseline]]] = {
     "all-negative": lambda seed: AllNegative(),
     "majority": lambda seed: Majority(),
-    "logistic regression": lambda seed: LogisticRegression(),
+    "logistic regression": lambda seed: ProfileRegression(),
     "spectral clustering": lambda seed: SpectralClusters(seed=seed),
     "support-vector machine": lambda seed: SupportVectorMachine(seed=seed),
 }

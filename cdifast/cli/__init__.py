@@ -1,8 +1,8 @@
 """The ``cdifast`` command: thin shells round the package's functions, one module for each or for a few."""
 
 # In the order in which `cdifast --help` lists them.
-from . import simulate, files, maps, darks, calibrate, hits, train, predict, explain  # isort: skip
-from . import pretrain, embed, similar, few_shot, start  # isort: skip
+from . import simulate, files, maps, darks, calibrate, hits  # isort: skip
+from . import train, predict, label_next, explain, pretrain, embed, similar, few_shot, start  # isort: skip
 from .app import app
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "few_shot",
     "files",
     "hits",
+    "label_next",
     "maps",
     "predict",
     "pretrain",

@@ -1,7 +1,7 @@
 """Predictions, metrics and baselines."""
 
 from .baselines import AllNegative, Baseline, Majority
-from .classical import LogisticRegression, SpectralClusters, SupportVectorMachine
+from .classical import ProfileRegression, SpectralClusters, SupportVectorMachine
 from .curves import RankingCurve, RankingCurves, ranking_curves
 from .feature_baseline import ScoringBaseline
 from .features import PatternFeatures
@@ -12,6 +12,7 @@ from .predict import labels_from_probabilities, predict_logits, predict_probabil
 from .reliability_curves import Reliability, ReliabilityCurve, reliability
 from .rules import RuleViolations, rule_violations
 from .thresholds import choose_thresholds
+from .uncertainty import label_uncertainty, most_uncertain, spread_out
 
 __all__ = [
     "AllNegative",
@@ -19,9 +20,9 @@ __all__ = [
     "ClassMetrics",
     "ClassificationMetrics",
     "Interval",
-    "LogisticRegression",
     "Majority",
     "PatternFeatures",
+    "ProfileRegression",
     "RankingCurve",
     "RankingCurves",
     "Reliability",
@@ -35,11 +36,14 @@ __all__ = [
     "choose_thresholds",
     "classification_metrics",
     "grad_cam_plus_plus",
+    "label_uncertainty",
     "labels_from_probabilities",
+    "most_uncertain",
     "paired_bootstrap",
     "predict_logits",
     "predict_probabilities",
     "ranking_curves",
     "reliability",
     "rule_violations",
+    "spread_out",
 ]

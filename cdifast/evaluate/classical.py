@@ -75,7 +75,7 @@ class SupportVectorMachine(OneVersusRest):
         return np.asarray(model.decision_function(features), np.float64) if len(features) else np.empty(0)
 
 
-class LogisticRegression(OneVersusRest):
+class ProfileRegression(OneVersusRest):
     """Logistic regression on the log radial profile, for each class; scores are probabilities.
 
     What the rings' brightness alone tells: it cannot see any angular structure.
@@ -98,10 +98,10 @@ class LogisticRegression(OneVersusRest):
 
     def _one(self, features: NDArray[np.float64], column: NDArray[np.bool_]) -> Any:
         with scikit_learn():
-            from sklearn.linear_model import LogisticRegression as Model
+            from sklearn.linear_model import LogisticRegression
 
         weights = "balanced" if self.balanced else None
-        return Model(C=self.c, class_weight=weights, max_iter=2000).fit(features, column)
+        return LogisticRegression(C=self.c, class_weight=weights, max_iter=2000).fit(features, column)
 
     def _score_one(self, model: Any, features: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(model.predict_proba(features)[:, 1], np.float64) if len(features) else np.empty(0)

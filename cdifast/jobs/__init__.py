@@ -8,8 +8,10 @@ from .explainer import Explainer, Explanation, explain_frames
 from .explanations import write_explanations
 from .few_shot import write_few_shot
 from .hits import HitFinder, HitSettings, summarize_hits, write_hits
+from .label_sheet import LabelSheet, predictions_for_sheet, write_label_sheet
 from .maps import MapMaker, MapSettings, unwrapped_and_maps, write_maps
 from .neighbours import SimilarShots, similar_shots
+from .prediction_files import Predictions, read_predictions, write_prediction_table
 from .predictions import write_predictions
 from .shots import write_shots
 
@@ -19,8 +21,10 @@ __all__ = [
     "Explanation",
     "HitFinder",
     "HitSettings",
+    "LabelSheet",
     "MapMaker",
     "MapSettings",
+    "Predictions",
     "SimilarShots",
     "convert_frames",
     "dark_file_calibration",
@@ -28,7 +32,9 @@ __all__ = [
     "explain_frames",
     "measure_background",
     "measure_darks",
+    "predictions_for_sheet",
     "read_misses",
+    "read_predictions",
     "similar_shots",
     "summarize_hits",
     "unwrapped_and_maps",
@@ -37,7 +43,9 @@ __all__ = [
     "write_explanations",
     "write_few_shot",
     "write_hits",
+    "write_label_sheet",
     "write_maps",
+    "write_prediction_table",
     "write_predictions",
     "write_shots",
 ]

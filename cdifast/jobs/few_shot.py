@@ -15,6 +15,7 @@ from cdifast.data import FrameError, RowDataset, RowFile, nxdata
 from cdifast.evaluate import rule_violations
 from cdifast.search import Index
 
+from .prediction_files import GROUP, rule_names
 from .rows import refuse_inputs
 
 _BLOCK: Final = 8192
@@ -105,8 +106,8 @@ def write_few_shot(
     """Learn from a few labelled shots and label all of them, from their embeddings alone.
 
     The file is laid out as :func:`cdifast.jobs.write_predictions` lays out a network's: ``probability``, ``label``
-    (probability at least 0.5) and ``broken_rules`` below ``/entry_1/predictions``, keyed by event; also ``given``
-    (N,) uint8, 1 where a label was given. The given shots keep what the classifier says of them.
+    (probability at least 0.5), ``broken_rules`` and ``rule_broken`` below ``/entry_1/predictions``, keyed by event;
+    also ``given`` (N,) uint8, 1 where a label was given. The given shots keep what the classifier says of them.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ def write_few_shot(
         model = FewShotClassifier(strength).fit(index.rows(chosen), known, mean, spread)
         given = np.zeros(count, np.uint8)
         given[chosen] = 1
-        group = "/entry_1/predictions"
+        group, rules = GROUP, rule_names(classes)
         events = index.events()
         digest = hashlib.sha256(chosen.astype(np.int64).tobytes() + known.astype(np.uint8).tobytes()).hexdigest()
         with RowFile.open_or_resume(
@@ -166,6 +167,7 @@ def write_few_shot(
                 RowDataset("label", (len(classes),), "uint8", path=f"{group}/label"),
                 RowDataset("broken_rules", (), "uint8", path=f"{group}/broken_rules"),
                 RowDataset("given", (), "uint8", path=f"{group}/given"),
+                *([RowDataset("rule_broken", (len(rules),), "uint8", path=f"{group}/rule_broken")] if rules else []),
             ],
             fingerprint={"embeddings": [os.fspath(path) for path in index.paths], "labels sha256": digest},
             attrs={
@@ -176,6 +178,7 @@ def write_few_shot(
                     "probability",
                     classes=list(classes),
                     thresholds=[_THRESHOLD] * len(classes),
+                    **({"rules": rules} if rules else {}),
                     weights=index.weights,
                     weights_sha256=index.weights_sha256,
                     embeddings=[os.fspath(path) for path in index.paths],
@@ -192,13 +195,15 @@ def write_few_shot(
                 part = slice(start, start + len(rows))
                 probability = model.probabilities(rows)
                 label = (probability >= _THRESHOLD).astype(np.uint8)
+                broken = rule_violations(label, classes).matrix
                 file.write(
                     start,
                     probability=probability,
                     label=label,
-                    broken_rules=rule_violations(label, classes).counts.astype(np.uint8),
+                    broken_rules=broken.sum(axis=1, dtype=np.uint8),
                     given=given[part],
                     **{f"event_{key}": values[part] for key, values in events.items()},
+                    **({"rule_broken": broken} if rules else {}),
                 )
             path = file.finish()
     return path, tuple(name for name, learnt in zip(classes, model.learnt, strict=True) if not learnt)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cdifast.evaluate import (
-    LogisticRegression,
     PatternFeatures,
+    ProfileRegression,
     ScoringBaseline,
     SpectralClusters,
     SupportVectorMachine,
@@ -41,7 +41,7 @@ def baselines() -> list[ScoringBaseline]:
     return [
         SupportVectorMachine(),
         SupportVectorMachine(balanced=True, cs=(1.0,)),
-        LogisticRegression(),
+        ProfileRegression(),
         SpectralClusters(clusters=12),
     ]
 

@@ -11,11 +11,15 @@ import pytest
 import torch
 
 from cdifast.data import FrameError, InputPreparation, check_finite, open_frames, prepare_frames, write_cxi
+from cdifast.data.prepare import Preparer
+from cdifast.data.view_recipe import ViewRecipe
 from cdifast.jobs import Embedder, embed_frames, similar_shots, write_embeddings, write_few_shot
 from cdifast.jobs import rows as rows_module
 from cdifast.jobs.few_shot import FewShotClassifier
 from cdifast.jobs.neighbours import event_texts
+from cdifast.jobs.prediction_files import read_predictions
 from cdifast.nn import ContrastiveModel, ModelCard, contrastive_preset, preact_resnet, save_weights
+from cdifast.ops import polar_resample
 from tests.data.layouts import modules
 
 SIZE = 24
@@ -104,6 +108,27 @@ def test_frames_with_masks_of_their_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_encoders_of_unwrapped_views_see_these(run: Path, tmp_path: Path) -> None:
+    """The card's recipe names the view; centre and bad pixels go with the frames into the prepared image."""
+    model = save(tmp_path / "weights.safetensors")
+    training = {"epoch": 1, "config": {"views": ViewRecipe(first="unwrapped", n_angular=30).to_dict()}}
+    how = InputPreparation(size=SIZE)
+    card = ModelCard("contrastive", model.arguments, (), (), input=how.to_dict(), training=training)
+    save_weights(tmp_path / "weights.safetensors", model, card)
+    with open_frames(run) as frames:
+        embedder = Embedder(tmp_path / "weights.safetensors")
+        found = embed_frames(frames, embedder, center=(15.0, 17.5))
+        inputs = prepare_frames(frames, frames.mask, how)
+        valid = Preparer(frames.shape[1:], frames.mask, how).valid[0]
+    # 33 x 35 in a square of 35: one row before, cells of 35 / 24 pixels.
+    center = ((15.0 + 0.5 + 1) * 24 / 35 - 0.5, (17.5 + 0.5) * 24 / 35 - 0.5)
+    views = polar_resample(inputs[:, 0], SIZE, 30, r_max=(SIZE - 1) / 2, center=center, mask=valid)
+    with torch.inference_mode():
+        expected = model.embed(views[:, None]).numpy()
+    assert embedder.view == "unwrapped"
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_classifiers_embed_and_cards_without_preparation_are_refused(run: Path, tmp_path: Path) -> None:
     network = preact_resnet(18, 2, width=0.125)
     card = ModelCard("preact_resnet", network.arguments, ("a", "b"), (0.5, 0.5), input={"size": SIZE})
@@ -189,6 +214,15 @@ def test_few_shot_equals_scikit_learns_pipeline(run: Path, tmp_path: Path) -> No
         assert list(group.attrs["classes"]) == ["a", "b", "c"]
         assert file["/entry_1/events/index"][:].tolist() == list(range(30))
         assert Path(file["/entry_1/events/paths"][0].decode()).name == "run.cxi"
+    # Laid out as predictions are: the commands that read those read these.
+    classes = ["Round", "Elliptical", "Empty"]
+    path_of_rules, _ = write_few_shot(path, indices, labels, classes, tmp_path / "rules.h5")
+    predictions = read_predictions(path_of_rules)
+    with open_frames(run) as frames:
+        predictions.check_frames(frames, path_of_rules)
+    with h5py.File(path_of_rules) as file:
+        np.testing.assert_array_equal(file["/entry_1/predictions/rule_broken"][:], predictions.rule_broken)
+        assert tuple(file["/entry_1/predictions"].attrs["rules"]) == predictions.rules
     with pytest.raises(FileExistsError):
         write_few_shot(path, indices, labels, ["a", "b", "c"], tmp_path / "l.h5")
     with pytest.raises(ValueError, match=r"labels: found shape \(6, 3\), expected \(6, 2\)"):
