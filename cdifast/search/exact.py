@@ -6,15 +6,17 @@ those are measured in float64. So the result is that of a float64 search of ever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from .best import Best
 from .distances import Metric, Prepared, check_metric, pair_distances, prepared
+from .shards import Shard, as_rows, as_shards, blocks, own_rows
 
 Backend = Literal["torch", "faiss"]
 
@@ -30,16 +32,7 @@ _RUN: Final = 32
 
 # Lengths whose squares float32 may not hold, and what underflowing products can add up to.
 _TINY: Final = 1e-12
-_LARGEST: Final = 1e18
 _UNDERFLOW: Final = 1e-36
-
-
-class Shard(Protocol):
-    """Rows of embeddings (n, d) with ``len`` and slices: an array, a tensor, an HDF5 data set, a memory map."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: slice, /) -> ArrayLike: ...
 
 
 @dataclass(frozen=True)
@@ -126,13 +119,13 @@ def nearest(
         raise ValueError(f"backend: found {backend!r}, expected 'torch' or 'faiss'")
     if block < 1 or query_block < 1:
         raise ValueError(f"block, query_block: found {block}, {query_block}, expected at least 1")
-    pieces = _shards(shards)
+    pieces = as_shards(shards)
     total = sum(map(len, pieces))
     source: Any = queries if hasattr(queries, "__getitem__") and hasattr(queries, "shape") else np.asarray(queries)
     if len(source.shape) != 2:
         raise ValueError(f"queries: found shape {tuple(source.shape)}, expected (Q, d)")
     count, dimension = (int(size) for size in source.shape)
-    own = _own_rows(exclude_self, count, total)
+    own = own_rows(exclude_self, count, total)
     available = total - int(own is not None and bool((own >= 0).any()))
     if not 1 <= k <= available:
         besides = " besides the query itself" if available < total else ""
@@ -158,42 +151,6 @@ def nearest(
                 progress(done)
         indices[part], distances[part] = search.best.result()
     return Neighbours(indices, distances)
-
-
-class Best:
-    """The k nearest rows of each query so far, sorted by distance, then row number."""
-
-    def __init__(self, queries: int, k: int, device: torch.device) -> None:
-        self.distances = torch.full((queries, k), torch.inf, dtype=torch.float64, device=device)
-        self.indices = torch.full((queries, k), torch.iinfo(torch.int64).max, device=device)
-
-    @property
-    def worst(self) -> torch.Tensor:
-        """(Q,) float64 distance of the k-th, infinite where there are fewer."""
-        return self.distances[:, -1]
-
-    def merge(self, query: torch.Tensor, index: torch.Tensor, distance: torch.Tensor) -> None:
-        """Take in pairs that are not in yet: (pairs,) query number, row number and distance."""
-        if len(query) == 0:
-            return
-        touched, slot = torch.unique(query, return_inverse=True)
-        k = self.distances.shape[1]
-        slots = torch.arange(len(touched), device=query.device)
-        slot = torch.cat([slots.repeat_interleave(k), slot])
-        distance = torch.cat([self.distances[touched].reshape(-1), distance])
-        index = torch.cat([self.indices[touched].reshape(-1), index])
-        # Three stable sorts, the last key first: by query, then distance, then row number.
-        order = torch.argsort(index, stable=True)
-        order = order[torch.argsort(distance[order], stable=True)]
-        order = order[torch.argsort(slot[order], stable=True)]
-        starts = torch.searchsorted(slot[order].contiguous(), slots)
-        kept = order[starts[:, None] + torch.arange(k, device=query.device)]
-        self.distances[touched] = distance[kept]
-        self.indices[touched] = index[kept]
-
-    def result(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Row numbers and distances, (Q, k) each."""
-        return self.indices.cpu().numpy(), self.distances.cpu().numpy()
 
 
 class _Search:
@@ -285,72 +242,3 @@ def _above(scores: torch.Tensor, bar: torch.Tensor) -> tuple[torch.Tensor, torch
     query, run = (runs.amax(dim=2) >= bar[:, None]).nonzero(as_tuple=True)
     place, within = (runs[query, run] >= bar[query, None]).nonzero(as_tuple=True)
     return query[place], run[place] * runs.shape[2] + within
-
-
-def blocks(shards: Sequence[Shard], block: int, dimension: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-    """The rows of all shards in turn: number of the first, rows (n, d), at most `block` of them, and lengths (n,)."""
-    first = 0
-    for number, shard in enumerate(shards):
-        for start in range(0, len(shard), block):
-            rows, lengths = as_rows(shard[start : start + block], f"shard {number}", start)
-            if rows.shape[1] != dimension:
-                raise ValueError(
-                    f"shard {number}: found embeddings of length {rows.shape[1]}, the queries' is {dimension}"
-                )
-            yield first + start, rows, lengths
-        first += len(shard)
-
-
-def as_rows(values: Any, name: str, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A slice of embeddings as a tensor (n, d) known to be finite, and lengths; errors name `name` and the row."""
-    if isinstance(values, torch.Tensor):
-        rows = values.detach()
-    else:
-        array = np.asarray(values)
-        if array.dtype.kind not in "buif":
-            raise TypeError(f"{name}: found dtype {array.dtype}, expected real numbers")
-        if not array.dtype.isnative or array.dtype.itemsize > 8 or not array.flags.writeable:
-            array = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
-        rows = torch.from_numpy(np.ascontiguousarray(array))
-    if rows.dim() != 2:
-        raise ValueError(f"{name}: found shape {tuple(rows.shape)}, expected (n, d)")
-    if rows.is_complex():
-        raise TypeError(f"{name}: found dtype {rows.dtype}, expected real numbers")
-    if not rows.is_floating_point():
-        rows = rows.double()
-    # Sums of squares in float32 are what the search needs to be finite, and they cost one pass over the rows.
-    lengths = torch.linalg.vector_norm(rows.float(), dim=1)
-    usable = lengths < _LARGEST
-    if not bool(usable.all()):
-        row = start + int((~usable).nonzero()[0, 0])
-        raise ValueError(
-            f"{name}: found NaN, infinity or a length above {_LARGEST:g} in row {row}, expected finite numbers"
-        )
-    return rows, lengths
-
-
-def _shards(shards: Shard | Sequence[Shard]) -> list[Shard]:
-    """A list of shards; a single array is one."""
-    several: Any = shards
-    found: list[Any] = [shards] if hasattr(shards, "shape") else list(several)
-    if not found:
-        raise ValueError("shards: found none, expected at least one")
-    for number, shard in enumerate(found):
-        if not hasattr(shard, "shape") or len(shard.shape) != 2:
-            shape = tuple(getattr(shard, "shape", ()))
-            raise ValueError(f"shard {number}: found shape {shape}, expected (n, d)")
-    return found
-
-
-def _own_rows(exclude_self: ArrayLike | None, queries: int, total: int) -> torch.Tensor | None:
-    if exclude_self is None:
-        return None
-    own = np.asarray(exclude_self)
-    if own.shape != (queries,) or own.dtype.kind not in "iu":
-        raise ValueError(
-            f"exclude_self: found shape {own.shape} of {own.dtype}, expected a row number for each of {queries} queries"
-        )
-    own = own.astype(np.int64)
-    if len(own) and not (own.min() >= -1 and own.max() < total):
-        raise ValueError(f"exclude_self: found row numbers {own.min()} to {own.max()}, expected -1 to {total - 1}")
-    return torch.from_numpy(own)

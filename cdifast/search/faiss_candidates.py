@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import torch
 
+from .best import Best
 from .distances import Metric, pair_distances, prepared
-from .exact import Best
 
 # Candidates beside the k that are asked for: room for what faiss' rounding puts out of order.
 _SPARE: Final = 16
