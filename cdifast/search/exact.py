@@ -20,7 +20,7 @@ from .shards import Shard, as_rows, as_shards, blocks, own_rows
 
 Backend = Literal["torch", "faiss"]
 
-# Candidates a query in one block above which the block's own nearest are found first, to lower the bar.
+# Candidates a query in one block above which the block's own nearest are found first, to raise the bar for its others.
 _MANY: Final = 8
 
 # Unit roundoff of a float32 matrix product, by `torch.get_float32_matmul_precision`: float32, TF32, bfloat16.
