@@ -10,13 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from cdifast.data.view_recipe import TEMPERATURES
+from cdifast.data.views import plain_view
+from cdifast.train.contrast import train_contrastive
+from cdifast.train.contrast_config import CONTRAST_RECIPES, ContrastConfig
 from cdifast.train.vae import VaeConfig, train_vae
 from numpy.typing import NDArray
 
 from benchmarks.reproduce.p2_data import MINMAX, Shots, load
 from benchmarks.reproduce.p2_figures import pick_triple
-from cdifast.data.view_recipe import TEMPERATURES
-from cdifast.data.views import plain_view
 from cdifast.evaluate import (
     FittedEmbedding,
     correlation_map_embedding,
@@ -37,8 +39,6 @@ from cdifast.evaluate import (
 )
 from cdifast.nn import load_classifier
 from cdifast.simulate.helium import HOLE
-from cdifast.train.contrast import train_contrastive
-from cdifast.train.contrast_config import CONTRAST_RECIPES, ContrastConfig
 
 MODES: Final = {
     f"{'CLR' if first == second else 'CPLR'} {first}-{second}": f"{first}-{second}" for first, second in TEMPERATURES
