@@ -29,7 +29,8 @@ def predict(
 
     Example: `cdifast predict run7.cxi --weights model --output run7-labels.h5`
     """
-    from cdifast.data.hdf5 import import_h5py
+    from cdifast.data.hdf5 import open_hdf5
+    from cdifast.data.hdf5_text import texts_attribute
     from cdifast.jobs import write_predictions
 
     device = usable_device(device)
@@ -38,11 +39,11 @@ def predict(
     with opened_frames(files, dataset, mask) as frames:
         path = write_predictions(frames, weights, output, device=device, overwrite=overwrite, progress=not quiet)
         count = len(frames)
-    with import_h5py().File(path) as file:
+    with open_hdf5(path) as file:
         group = file["/entry_1/predictions"]
         sums = group["label"][:].sum(axis=0)
         broken = int((group["broken_rules"][:] > 0).sum())
-        classes = list(group.attrs["classes"])
+        classes = texts_attribute(group, "classes") or []
     rows = {name: f"{total} frames" for name, total in zip(classes, sums, strict=True) if total}
     rows["breaking a rule"] = f"{broken} frames"
     print_table(rows, title=f"{count} frames labelled in {path}")
