@@ -15,7 +15,7 @@ from layouts import HDF5_WRITERS, WRITERS, random_frames, random_labels
 from cdifast.data import write_cxi
 
 WORKER = Path(__file__).with_name("fuzz_worker.py")
-TRIALS = 3000
+TRIALS = 2400
 
 
 def fuzz(root: Path, count: int) -> list[tuple[str, int, str]]:

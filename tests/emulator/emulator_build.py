@@ -46,7 +46,7 @@ class Engine:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-FIBERS = Engine("fibers", "fibers.cpp", ("-O2",))
+FIBERS = Engine("fibers", "fibers.cpp", ("-O1",))
 # UndefinedBehaviorSanitizer too, for misaligned vectors, which fault on a GPU.
 ADDRESS = Engine("address", "fibers.cpp", ("-O1", "-fsanitize=address,alignment,bounds", "-fno-sanitize-recover=all"))
 THREAD = Engine("thread", "threads.cpp", ("-O1", "-fsanitize=thread"))
