@@ -14,10 +14,7 @@ A part that the calibration lacks is not there.
 
 from __future__ import annotations
 
-import datetime
 import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -29,7 +26,8 @@ from torch import Tensor
 from cdifast import __version__
 from cdifast._atomic import whole_file
 from cdifast.data.errors import FrameError, describe
-from cdifast.data.hdf5 import PROVENANCE, hdf5_faults, import_h5py, is_hdf5
+from cdifast.data.hdf5 import PROVENANCE, hdf5_faults, import_h5py, is_hdf5, open_hdf5, provenance
+from cdifast.data.hdf5_text import set_attributes, text_attribute
 
 from .background import Background, Scaling
 from .calibration import Calibration
@@ -68,10 +66,7 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration, *, 
         raise FileExistsError(f"{path}: exists already; remove it, choose another name, or pass overwrite=True")
     calibration = calibration.to("cpu")
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
-        provenance = file.create_group(PROVENANCE)
-        provenance.attrs["package_version"] = __version__
-        provenance.attrs["command"] = shlex.join(sys.argv)
-        provenance.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        set_attributes(file.create_group(PROVENANCE), provenance())
         group = file.create_group(_GROUP)
         group.attrs.update({"version": _VERSION, "shape": calibration.shape})
 
@@ -86,12 +81,12 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration, *, 
             group["saturation"] = calibration.saturation
         if (mode := calibration.common_mode) is not None:
             part = group.create_group("common_mode")
-            part.attrs.update({"method": mode.method, "min_pixels": mode.min_pixels})
+            set_attributes(part, {"method": mode.method, "min_pixels": mode.min_pixels})
             put(part, "groups", mode.groups, "int64")
             put(part, "pixels", mode.pixels, "bool")
         if (background := calibration.background) is not None:
             part = group.create_group("background")
-            part.attrs["scaling"] = background.scaling
+            set_attributes(part, {"scaling": background.scaling})
             put(part, "image", background.image, "float32")
             put(part, "fit", background.fit, "bool")
     return path
@@ -124,7 +119,7 @@ def load_calibration(path: str | os.PathLike[str], *, device: torch.device | str
         raise FileNotFoundError(f"{path}: no such file (given as calibration)")
     if path.is_dir() or not is_hdf5(path):
         raise FrameError("is no HDF5 file; expected a calibration as `cdifast darks` writes it", path=path)
-    with hdf5_faults(path), import_h5py().File(path, "r") as file:
+    with hdf5_faults(path), open_hdf5(path) as file:
         group = file.get(_GROUP)
         if group is None or "version" not in group.attrs or "shape" not in group.attrs:
             raise FrameError(
@@ -180,7 +175,7 @@ def _read(path: Path, group: Any, name: str, shape: tuple[int, ...], kind: str) 
 
 
 def _choice(path: Path, group: Any, name: str, known: tuple[str, ...]) -> Any:
-    found = str(group.attrs.get(name, ""))
+    found = text_attribute(group, name)
     if found not in known:
         raise FrameError(
             f"attribute '{name}' is {found!r}; expected one of {', '.join(known)}", path=path, dataset=group.name

@@ -29,7 +29,7 @@ def few_shot(
 
     Example: `cdifast few-shot run7.cxi --embeddings run7-embeddings.h5 --labels few.csv --output run7-labels.h5`
     """
-    from cdifast.data.hdf5 import import_h5py
+    from cdifast.data.hdf5 import open_hdf5
     from cdifast.data.label_table import read_label_table
     from cdifast.jobs import write_few_shot
     from cdifast.jobs.neighbours import check_same_frames
@@ -48,7 +48,7 @@ def few_shot(
     )
     if unlearnt:
         say(f"warning: not learnt, since all labelled frames have them or none: {', '.join(unlearnt)}")
-    with import_h5py().File(path) as file:
+    with open_hdf5(path) as file:
         group = file["/entry_1/predictions"]
         sums = group["label"][:].sum(axis=0)
         broken = int((group["broken_rules"][:] > 0).sum())

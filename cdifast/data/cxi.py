@@ -31,8 +31,9 @@ from .errors import FrameError, describe_all
 from .event_keys import identifier_key, read_keys
 from .frame_masks import FrameMasks
 from .hdf5 import Hdf5Source, hdf5_faults, import_h5py, named_dataset, open_hdf5
+from .hdf5_text import texts_attribute
 from .masks import CXI_RULE, MaskRule, PixelMask, check_mask_shape, good_pixels
-from .photon_energy import read_energies, text_of
+from .photon_energy import read_energies
 
 DATA: Final = "/entry_1/data_1/data"
 MASK: Final = "/entry_1/data_1/mask"
@@ -153,9 +154,8 @@ class CxiSource(Hdf5Source):
                 return None
             stored = named_dataset(file, self.path, name)
             place = f"{self.path}, data set '{name}'"
-            if "classes" in stored.attrs:
-                names = np.atleast_1d(stored.attrs["classes"])
-                check_class_names([text_of(name) for name in names.tolist()], place=place)
+            if (names := texts_attribute(stored, "classes")) is not None:
+                check_class_names(names, place=place)
             check_labels_shape(stored.shape or (), stored.dtype, self.shape[0], place=place)
             return check_labels(stored[()], self.shape[0], place=place)
 

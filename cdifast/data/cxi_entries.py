@@ -28,6 +28,7 @@ from .class_labels import check_labels
 from .errors import FrameError, describe, describe_all
 from .event_keys import IDENTIFIERS
 from .hdf5 import check_filters, hdf5_faults, import_h5py, open_hdf5
+from .hdf5_text import dataset_texts
 from .masks import CXI_RULE
 from .source import FrameSource
 
@@ -56,6 +57,7 @@ class CxiEntriesSource(FrameSource):
         for index, number in enumerate(numbers.tolist()):
             name = f"entry_{number}/{place}"
             try:
+                file.guard.check(name)
                 item = h5py.h5d.open(file.id, name.encode())
             except (KeyError, OSError, ValueError, RuntimeError) as error:
                 raise self._wrong(index, f"is not there, or no data set ({error})") from error
@@ -117,6 +119,7 @@ class CxiEntriesSource(FrameSource):
             whole = target.dtype == self.dtype and target.flags.c_contiguous
             frame = target if whole else np.empty(self.shape[1:], self.dtype)
             try:
+                file.guard.check(self.dataset_at(index))
                 item = h5py.h5d.open(file.id, self.dataset_at(index).encode())
                 if item.shape != self.shape[1:]:
                     raise self._wrong(index, f"changed since it was opened: {item.shape} now, {self.shape[1:]} then")
@@ -172,9 +175,8 @@ class CxiEntriesSource(FrameSource):
                 if item.dtype.kind in "ui":
                     keys["bunchId"] = self._column(file, name, (), "", dtype=np.int64)
                 else:
-                    texts = [np.ravel(file[f"entry_{n}/{name}"][()])[0] for n in self._numbers.tolist()]
-                    encoded = [text if isinstance(text, bytes) else str(text).encode() for text in texts]
-                    keys["bunchId"] = np.array(encoded, dtype="S")
+                    texts = [dataset_texts(file[f"entry_{n}/{name}"])[:1] or [b""] for n in self._numbers.tolist()]
+                    keys["bunchId"] = np.array([text for (text,) in texts], dtype="S")
                 break
         return keys
 
@@ -189,6 +191,7 @@ class CxiEntriesSource(FrameSource):
         for index, number in enumerate(self._numbers.tolist()):
             name = f"/entry_{number}/{place}"
             try:
+                file.guard.check(name)
                 item = h5py.h5d.open(file.id, name.encode())
                 found = (item.shape or (), item.dtype)
                 if int(np.prod(found[0], dtype=np.float64)) == size and found[1].kind in "uifb":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .errors import FrameError, describe
 from .hdf5 import import_h5py
+from .hdf5_text import dataset_texts
 
 IDENTIFIERS: Final = ("experiment_identifier", "experimental_identifier")
 """The CXI format's name, and the one that half of the writers give it."""
@@ -62,8 +63,7 @@ def read_keys(
         if item.dtype.kind in "uif":
             keys[key] = np.asarray(item[()]).reshape(-1)[:count].astype(item.dtype.newbyteorder("="))
         elif item.dtype.kind == "S" or h5py.check_string_dtype(item.dtype) is not None:
-            values = np.atleast_1d(item[()]).reshape(-1)[:count]
-            texts = [text if isinstance(text, bytes) else str(text).encode() for text in values.tolist()]
+            texts = dataset_texts(item, count)
             keys[key] = np.array(texts, dtype=f"S{max(1, *map(len, texts))}")
     return keys
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import difflib
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,9 +16,12 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cdifast import __version__
+
 from .chunk_reader import ChunkReader
 from .chunk_table import ChunkTable, Unsupported
 from .errors import FrameError, MissingFileError, describe_all
+from .guard import guarded_file_type
 from .source import FrameSource
 from .virtual import resolve, whole_frames
 
@@ -27,6 +33,16 @@ ROWS_DONE: Final = f"{PROVENANCE}/rows_done"
 
 ROWS_DECLARED: Final = "rows"
 """Attribute of `ROWS_DONE`: how many rows the finished file has."""
+
+
+def provenance() -> dict[str, str]:
+    """What every file of ours says of itself in `PROVENANCE`: package version, command line, time."""
+    return {
+        "package_version": __version__,
+        "command": shlex.join(sys.argv),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
 
 # Memory for frames that are asked for in another type.
 _CONVERTED_AT_ONCE: Final = 1 << 26
@@ -70,12 +86,16 @@ def is_hdf5(path: Path) -> bool:
 
 
 def open_hdf5(path: Path) -> Any:
-    """An HDF5 file to read from, also while another process writes it for readers (SWMR)."""
+    """An HDF5 file to read from, also while another process writes it for readers (SWMR).
+
+    Its virtual data sets are checked before they are opened (`cdifast.data.guard`).
+    """
+    import_h5py()
     with path.open("rb") as file:
         head = file.read(_CONSISTENCY_FLAGS + 1)
     written = head.startswith(_SIGNATURE) and len(head) > _CONSISTENCY_FLAGS and head[8] >= 2
     swmr = written and bool(head[_CONSISTENCY_FLAGS] & _SWMR_WRITE)
-    return import_h5py().File(path, "r", **({"swmr": True, "libver": "latest"} if swmr else {}))
+    return guarded_file_type()(path, "r", **({"swmr": True, "libver": "latest"} if swmr else {}))
 
 
 @contextlib.contextmanager
@@ -102,13 +122,19 @@ def hdf5_faults(path: Path, dataset: str | None = None) -> Iterator[None]:
 def list_datasets(file: Any) -> dict[str, tuple[tuple[int, ...], Any]]:
     """Path, shape and type of every array in an open HDF5 file (links not followed)."""
     h5py = import_h5py()
+    links: list[tuple[bytes, Any]] = []
+    # Not `visititems`, which opens every object unchecked.
+    file.id.links.visit(lambda name, link: links.append((name, (link.type, link.u))), info=True)
     found: dict[str, tuple[tuple[int, ...], Any]] = {}
-
-    def visit(name: str, item: Any) -> None:
+    seen: set[int] = set()
+    for raw, (kind, address) in links:
+        if kind != h5py.h5l.TYPE_HARD or address in seen:
+            continue
+        seen.add(address)
+        name = "/" + raw.decode("utf-8", "surrogateescape")
+        item = file[name]
         if isinstance(item, h5py.Dataset) and item.shape is not None:
-            found["/" + name] = (item.shape, item.dtype)
-
-    file.visititems(visit)
+            found[name] = (item.shape, item.dtype)
     return found
 
 
@@ -157,8 +183,10 @@ def check_filters(dataset: Any, path: Path) -> None:
             )
 
 
-def check_written(dataset: Any, path: Path) -> None:
+def check_written(dataset: Any, path: Path, above: tuple[tuple[str, str], ...] = ()) -> None:
     """Refuse what would silently read as zeros: data never written, virtual sources not there.
+
+    ``above`` are the virtual data sets, as file and name, of which this one is a source.
 
     Raises
     ------
@@ -168,7 +196,7 @@ def check_written(dataset: Any, path: Path) -> None:
     if not dataset.is_virtual:
         if dataset.size and dataset.id.get_storage_size() == 0:
             raise FrameError("was created but never written", path=path, dataset=dataset.name)
-        done = dataset.file.get(ROWS_DONE)
+        done = guarded_file_type()(dataset.file.id).get(ROWS_DONE)
         if done is not None and int(done[()]) < (rows := int(done.attrs.get(ROWS_DECLARED, 0))):
             raise FrameError(
                 f"is unfinished: {int(done[()])} of {rows} rows are written; finish the job that writes it",
@@ -176,6 +204,7 @@ def check_written(dataset: Any, path: Path) -> None:
                 dataset=dataset.name,
             )
         return
+    above = (*above, (os.fsdecode(dataset.file.filename), dataset.name))
     for there, file_name, name in dict.fromkeys(_virtual_sources(dataset, path)):
         if there is None:
             raise FrameError(
@@ -184,13 +213,19 @@ def check_written(dataset: Any, path: Path) -> None:
                 dataset=dataset.name,
             )
         with hdf5_faults(there, name), open_hdf5(there) as file:
-            if not isinstance(file.get(name), h5py.Dataset):
+            source = file.get(name)
+            if not isinstance(source, h5py.Dataset):
                 raise FrameError(
                     f"is virtual and its source '{there}' has no data set '{name}' "
                     "(HDF5 would read fill values in its place)",
                     path=path,
                     dataset=dataset.name,
                 )
+            if not source.is_virtual:
+                continue
+            if (os.fsdecode(source.file.filename), source.name) in above:
+                raise FrameError("is virtual and leads back to itself", path=path, dataset=dataset.name)
+            check_written(source, there, above)
 
 
 def check_plausible_count(source: FrameSource) -> None:

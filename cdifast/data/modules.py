@@ -28,8 +28,8 @@ from .cxi import DATA, DETECTOR, CxiSource
 from .errors import FrameError, describe
 from .event_keys import read_keys
 from .hdf5 import hdf5_faults, import_h5py, named_dataset, open_hdf5
+from .hdf5_text import text_attribute
 from .masks import ANY_BIT_RULE, MaskRule
-from .photon_energy import text_of
 
 _PART_BYTES: Final = 1 << 26
 
@@ -150,6 +150,6 @@ class ModulesSource(CxiSource):
 
 def _of_modules(file: Any, name: str) -> bool:
     """Whether the second axis is called one of modules."""
-    axes = text_of(file[name].attrs.get("axes", ""))
+    axes = text_attribute(file[name], "axes")
     folder, entry = name.rsplit("/", 1)[0], name.strip("/").split("/")[0]
     return "module_identifier" in axes or f"{folder}/module_identifier" in file or f"{entry}/trainId" in file

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FrameError
+from .hdf5_text import text_attribute
 
 ELECTRON_VOLT: Final = 1.602176634e-19
 """J (exact in the SI)."""
@@ -17,11 +18,6 @@ PLANCK_TIMES_LIGHT: Final = 6.62607015e-34 * 299792458.0
 """Planck constant times speed of light, J m (exact in the SI)."""
 
 _UNITS: Final = {"J": 1.0, "joule": 1.0, "joules": 1.0, "eV": ELECTRON_VOLT, "keV": 1000 * ELECTRON_VOLT}
-
-
-def text_of(value: Any) -> str:
-    """An HDF5 string of either kind, fixed-length (bytes) or variable-length, as text."""
-    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def read_energies(
@@ -53,7 +49,7 @@ def read_energies(
         Another shape or type, or unknown units.
     """
     values = read_numbers(stored, count, path, name, what="photon energy", padded=padded)
-    units = text_of(stored.attrs.get("units", units))
+    units = text_attribute(stored, "units", units)
     if units not in _UNITS:
         raise FrameError(f"found units '{units}'; expected one of {', '.join(_UNITS)}", path=path, dataset=name)
     return values * _UNITS[units]

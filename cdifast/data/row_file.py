@@ -19,15 +19,12 @@ One process writes a file at a time: HDF5's own locking is often switched off on
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
 import fcntl
 import hashlib
 import json
 import os
-import shlex
 import shutil
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +39,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from cdifast import __version__
 
 from .errors import FrameError, describe
-from .hdf5 import PROVENANCE, ROWS_DECLARED, ROWS_DONE, hdf5_faults, import_h5py
+from .hdf5 import PROVENANCE, ROWS_DECLARED, ROWS_DONE, hdf5_faults, import_h5py, provenance
+from .hdf5_text import fixed_text, set_attributes, text_attribute
 
 Compression = Literal["gzip", "bitshuffle-lz4"]
 
@@ -51,6 +49,7 @@ _CHUNK_BYTES: Final = 1 << 16
 _COPY_BYTES: Final = 1 << 24
 
 _CONSTANTS: Final = "constants"
+_FINGERPRINT: Final = "fingerprint"
 
 
 @dataclass(frozen=True)
@@ -472,8 +471,9 @@ class _Layout:
         # A name of its own: two processes that begin at once must not write into one file.
         fresh = partial.with_name(f"{partial.name}.{uuid.uuid4().hex[:8]}.new")
         try:
+            origin = {**provenance(), _FINGERPRINT: json.dumps(self.identity())}
             with _new_file(fresh) as file:
-                self._declare(file, packed=False)
+                self._declare(file, origin, packed=False)
             _reserve(fresh, partial)
             if partial.exists() and not replace:
                 raise FrameError("in use by another process, which began it just now; wait for it", path=partial)
@@ -484,9 +484,10 @@ class _Layout:
     def pack(self, source: Any, packed: Path, progress: Callable[[int], None]) -> None:
         """Copy a complete partial file, compressing what is to be compressed; no file remains if that fails."""
         with _new_file(packed) as file:
-            self._declare(file, packed=True)
             # The file was begun, and the command given, when the partial one was made.
-            file[PROVENANCE].attrs.update(dict(source[PROVENANCE].attrs))
+            begun = source[PROVENANCE]
+            origin = {name: text_attribute(begun, name) for name in (*provenance(), _FINGERPRINT)}
+            self._declare(file, origin, packed=True)
             file[ROWS_DONE][()] = self.rows
             done = 0
             for dataset in self.datasets:
@@ -500,13 +501,9 @@ class _Layout:
                 # The last chunks are still in HDF5's cache: their errors must come here, not when `target` dies.
                 target.flush()
 
-    def _declare(self, file: Any, *, packed: bool) -> None:
+    def _declare(self, file: Any, origin: Mapping[str, str], *, packed: bool) -> None:
         h5py = import_h5py()
-        provenance = file.create_group(PROVENANCE)
-        provenance.attrs["package_version"] = __version__
-        provenance.attrs["command"] = shlex.join(sys.argv)
-        provenance.attrs["created"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        provenance.attrs["fingerprint"] = json.dumps(self.identity())
+        set_attributes(file.create_group(PROVENANCE), origin)
         done = file.create_dataset(ROWS_DONE, shape=(), dtype="int64", dcpl=_allocated_at_once(h5py))
         done[()] = 0
         done.attrs[ROWS_DECLARED] = self.rows
@@ -516,14 +513,15 @@ class _Layout:
                 per_chunk = min(self.rows, dataset.chunk_rows or max(1, _CHUNK_BYTES // dataset.row_bytes))
                 options = {"chunks": (per_chunk, *dataset.shape), **_compression_options(dataset.compression)}
             item = file.create_dataset(dataset.place, (self.rows, *dataset.shape), dataset.dtype, **options)
-            item.attrs.update(dict(dataset.attrs))
+            set_attributes(item, dataset.attrs)
         for path, value in self.constants.items():
-            file.create_dataset(path, data=value)
+            text = fixed_text(value)
+            file.create_dataset(path, data=value if text is None else text)
         for path, target in self.links.items():
             file[path] = h5py.SoftLink(target)
         for path, values in self.attrs.items():
             item = file[path] if path in file else file.create_group(path)
-            item.attrs.update(dict(values))
+            set_attributes(item, values)
 
 
 def _open(path: Path, *, create: bool = False) -> Any:
@@ -559,7 +557,7 @@ def _open_partial(partial: Path) -> tuple[Any, dict[str, Any]]:
             # The lock of HDF5's own descriptor: it is the one HDF5 takes where its locking is on, leaves no file
             # behind, and goes with the process.
             _lock(file.id.get_vfd_handle())
-            identity: dict[str, Any] = dict(json.loads(file[PROVENANCE].attrs["fingerprint"]))
+            identity: dict[str, Any] = dict(json.loads(text_attribute(file[PROVENANCE], _FINGERPRINT)))
             int(file[ROWS_DONE][()])
         except BaseException:
             file.close()

@@ -27,7 +27,7 @@ from cdifast.calibrate.background import Scaling
 from cdifast.calibrate.common_mode import Method
 from cdifast.calibrate.groups import Along
 from cdifast.data import FrameError, Frames
-from cdifast.data.hdf5 import hdf5_faults, import_h5py, is_hdf5, named_dataset
+from cdifast.data.hdf5 import hdf5_faults, is_hdf5, named_dataset, open_hdf5
 from cdifast.data.masks import CXI_BITS
 
 from .progress import progress_bar
@@ -143,7 +143,7 @@ def read_misses(path: str | os.PathLike[str], frames: Frames) -> NDArray[np.int6
     name = "/entry_1/hits/hit"
     if path.is_dir() or not is_hdf5(path):
         raise FrameError("is no HDF5 file; expected the output of `cdifast hits`", path=path)
-    with hdf5_faults(path, name), import_h5py().File(path, "r") as file:
+    with hdf5_faults(path, name), open_hdf5(path) as file:
         hit = named_dataset(file, path, name)[()]
         index = named_dataset(file, path, "/entry_1/events/index")[()]
     if not np.array_equal(index, frames.events["index"]):

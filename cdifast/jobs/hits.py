@@ -28,7 +28,8 @@ from cdifast.calibrate import (
     typical_level,
 )
 from cdifast.data import Frames, RowDataset, nxdata
-from cdifast.data.hdf5 import hdf5_faults, import_h5py
+from cdifast.data.hdf5 import hdf5_faults, open_hdf5
+from cdifast.data.hdf5_text import text_attribute
 from cdifast.data.row_file import final_path
 
 from .calibrated import masked
@@ -335,21 +336,20 @@ def summarize_hits(path: str | os.PathLike[str]) -> dict[str, str]:
     The threshold came from a sample; here it is told beside that of all frames, whose distribution may have changed in
     the course of the run.
     """
-    with hdf5_faults(Path(path)), import_h5py().File(path, "r") as file:
+    with hdf5_faults(Path(path)), open_hdf5(Path(path)) as file:
         group = file[GROUP]
-        attrs = dict(group.attrs)
+        numbers = ("threshold", "sampled_frames", "false_positive_rate")
+        threshold, sampled, rate = (group.attrs[name].item() for name in numbers)
         hit = group["hit"][:] != 0
-        score = "lit_pixels" if attrs["score"] == "lit" else "poisson"
+        score = "lit_pixels" if text_attribute(group, "score") == "lit" else "poisson"
         values = torch.from_numpy(group[score][:])
         names = [name for name in ("center", "center_score", "center_uncertainty") if name in group]
         found = {name: torch.from_numpy(group[name][:].astype(np.float64)) for name in names}
-    rate = float(attrs["false_positive_rate"])
     whole = null_distribution(values, counts=score == "lit_pixels").threshold(rate)
     rows = {
         "hits": f"{int(hit.sum())} of {len(hit)} frames ({100 * hit.mean():.2f} %)",
         "expected by chance": f"{rate * len(hit):.3g} frames (at a false-positive rate of {rate:g})",
-        "threshold": f"{attrs['threshold']:.4g} {score.replace('_', ' ')}, from {attrs['sampled_frames']} frames; "
-        f"{whole:.4g} from all",
+        "threshold": f"{threshold:.4g} {score.replace('_', ' ')}, from {sampled} frames; {whole:.4g} from all",
     }
     if found:
         everything = Centers(found["center"], found["center_score"], found["center_uncertainty"], found["center_score"])

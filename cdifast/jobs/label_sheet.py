@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from cdifast._atomic import whole_file
 from cdifast.data import Frames, InputPreparation, read_label_table, write_label_table
-from cdifast.data.hdf5 import import_h5py
+from cdifast.data.hdf5 import open_hdf5
+from cdifast.data.hdf5_text import text_attribute
 from cdifast.data.prepare import Preparer
 from cdifast.evaluate import PatternFeatures, label_uncertainty, most_uncertain, spread_out
 from cdifast.evaluate.uncertainty import Measure
@@ -190,8 +191,8 @@ def refuse_sheet(folder: Path, overwrite: bool) -> None:
 
 
 def _up_to_date(path: Path, frames: Frames, weights: str | os.PathLike[str]) -> bool:
-    with import_h5py().File(path) as file:
-        found = file[GROUP].attrs.get("weights_sha256") if GROUP in file else None
+    with open_hdf5(path) as file:
+        found = text_attribute(file[GROUP], "weights_sha256") if GROUP in file else ""
         count = len(file[f"{GROUP}/label"]) if GROUP in file else 0
     same = found == hashlib.sha256(Path(weights).read_bytes()).hexdigest() and count == len(frames)
     return same and all(source.stat().st_mtime <= path.stat().st_mtime for source in frames.input_paths)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cdifast._atomic import whole_file
 from cdifast.data import FrameError, Frames
-from cdifast.data.hdf5 import import_h5py
+from cdifast.data.hdf5 import open_hdf5
+from cdifast.data.hdf5_text import texts_attribute
 from cdifast.evaluate import rule_violations
 
 from .rows import refuse_inputs
@@ -88,7 +89,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     """
     with _opened(path) as file:
         group, events = file[GROUP], file["/entry_1/events"]
-        classes = tuple(map(str, group.attrs["classes"]))
+        classes = tuple(texts_attribute(group, "classes") or ())
         labels = group["label"][()]
         return Predictions(
             group["probability"][()],
@@ -137,7 +138,7 @@ def write_prediction_table(
         raise FileExistsError(f"{output}: exists already; remove it, choose another name, or pass overwrite=True")
     with _opened(predictions) as file, whole_file(output) as temporary:
         group, events = file[GROUP], file["/entry_1/events"]
-        classes = tuple(map(str, group.attrs["classes"]))
+        classes = tuple(texts_attribute(group, "classes") or ())
         rules = rule_names(classes)
         paths = [os.fsdecode(name) for name in events["paths"][()]]
         keys = sorted(set(events) - {"file", "index", "paths"})
@@ -169,7 +170,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{os.fspath(path)}: no such file (given as predictions)")
     try:
-        file = import_h5py().File(path)
+        file = open_hdf5(Path(path))
     except OSError as error:
         raise FrameError(f"is no HDF5 file with predictions ({error})", path=path) from error
     with file:

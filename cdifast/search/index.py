@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdifast.data import FrameError
 from cdifast.data.hdf5 import hdf5_faults, import_h5py, open_hdf5
+from cdifast.data.hdf5_text import text_attribute
 
 from .distances import Metric
 from .exact import Backend, Neighbours, nearest
@@ -73,7 +74,7 @@ class Index:
             self.close()
             raise
         self.dimension = int(self._shards[0].shape[1])
-        self.weights = str(self._shards[0].parent.attrs.get("weights", ""))
+        self.weights = text_attribute(self._shards[0].parent, "weights")
         self.weights_sha256 = self._weights(0)
         for number, path in enumerate(self.paths):
             if self._shards[number].shape[1] != self.dimension:
@@ -205,7 +206,7 @@ class Index:
         self._shards.append(shard)
 
     def _weights(self, number: int) -> str:
-        return str(self._shards[number].parent.attrs.get("weights_sha256", ""))
+        return text_attribute(self._shards[number].parent, "weights_sha256")
 
     def _closed(self, message: str, path: Path) -> FrameError:
         self.close()

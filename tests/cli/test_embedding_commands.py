@@ -49,7 +49,7 @@ def test_pretrain_refuses_resumes_and_trains_other_modes(folder: Path, tmp_path:
         )
         assert status == 0, text
         with h5py.File(path) as file:
-            assert file["/entry_1/embeddings"].attrs["view"] == "unwrapped"
+            assert file["/entry_1/embeddings"].attrs["view"] == b"unwrapped"
             embeddings.append(file["/entry_1/embeddings/embedding"][:])
     assert not np.allclose(embeddings[0], embeddings[1])
 
@@ -100,7 +100,7 @@ def test_few_shot(folder: Path, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "l.h5") as file:
         group = file["/entry_1/predictions"]
         assert group["label"][[0, 5, 9, 11], 0].tolist() == [1, 0, 1, 0]
-        assert list(group.attrs["classes"]) == ["round", "bent"]
+        assert list(group.attrs["classes"]) == [b"round", b"bent"]
     status, text = run("few-shot", *arguments)
     assert status == 1
     assert "--overwrite" in text

@@ -21,7 +21,7 @@ import numpy as np
 
 from cdifast.data import FrameError, open_frames
 
-TRIAL_SECONDS = 3
+TRIAL_SECONDS = 10
 MEMORY_BYTES = 1 << 29
 """More than the process has when it begins."""
 
@@ -55,17 +55,22 @@ def mutated(whole: bytes, generator: np.random.Generator) -> bytes:
     return bytes(raw[:size])
 
 
+def frames_of(files: list[Path]) -> list[Path]:
+    """The files to open: where there are both, the others are sources of those called .cxi."""
+    return [path for path in files if path.suffix == ".cxi"] or files
+
+
 def trial(folder: Path, scratch: Path, generator: np.random.Generator) -> str:
     """Damage one file of a layout; open and read everything."""
     scratch = scratch / folder.name
     if not scratch.exists():
         shutil.copytree(folder, scratch)
-    files = sorted(path for path in scratch.iterdir() if path.suffix == ".cxi")
+    files = sorted(path for path in scratch.iterdir() if path.suffix in (".cxi", ".h5"))
     damaged = files[generator.integers(len(files))]
     whole = (folder / damaged.name).read_bytes()
     damaged.write_bytes(mutated(whole, generator))
     try:
-        with open_frames(files) as frames:
+        with open_frames(frames_of(files)) as frames:
             n, h, w = frames.shape
             if n * h * w < 1_000_000:
                 images = frames[:]

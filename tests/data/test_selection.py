@@ -66,7 +66,7 @@ def test_a_job_takes_them_and_tells_them_from_others(stack: Frames, tmp_path: Pa
     with h5py.File(path) as file:
         assert file["/entry_1/events/file"][:].tolist() == [1, 0]
         assert file["/entry_1/events/index"][:].tolist() == [2, 2]
-        assert "2 of 10 frames chosen" in file["/entry_1/events"].attrs["why"]
+        assert b"2 of 10 frames chosen" in file["/entry_1/events"].attrs["why"]
     (tmp_path / "maps.h5").rename(tmp_path / "maps.h5.partial")
     with pytest.raises(FrameError, match="frames: '2 chosen"):
         write_maps(SelectedFrames(stack, [8, 3]), tmp_path / "maps.h5", SMALL)

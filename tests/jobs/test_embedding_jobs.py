@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cdifast.data import FrameError, InputPreparation, check_finite, open_frames, prepare_frames, write_cxi
+from cdifast.data.hdf5_text import texts_attribute
 from cdifast.data.prepare import Preparer
 from cdifast.data.view_recipe import ViewRecipe
 from cdifast.jobs import Embedder, embed_frames, similar_shots, write_embeddings, write_few_shot
@@ -65,7 +66,7 @@ def test_embeddings_are_the_networks_in_stack_order(run: Path, tmp_path: Path) -
         np.testing.assert_allclose(in_memory, group["embedding"][:], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(other["/entry_1/embeddings/embedding"][:], features, rtol=1e-4, atol=1e-5)
         assert dict(group.attrs)["layer"] == "head"
-        assert (group.attrs["view"], len(group.attrs["weights_sha256"])) == ("detector", 64)
+        assert (group.attrs["view"], len(group.attrs["weights_sha256"])) == (b"detector", 64)
         assert file["/entry_1/events/index"][:].tolist() == list(range(30))
 
 
@@ -211,7 +212,7 @@ def test_few_shot_equals_scikit_learns_pipeline(run: Path, tmp_path: Path) -> No
         np.testing.assert_allclose(found[:, 1], 1 / 8)  # none of six: (0 + 1) / (6 + 2)
         np.testing.assert_array_equal(group["label"][:], found >= 0.5)
         assert np.flatnonzero(group["given"][:]).tolist() == indices
-        assert list(group.attrs["classes"]) == ["a", "b", "c"]
+        assert list(group.attrs["classes"]) == [b"a", b"b", b"c"]
         assert file["/entry_1/events/index"][:].tolist() == list(range(30))
         assert Path(file["/entry_1/events/paths"][0].decode()).name == "run.cxi"
     # Laid out as predictions are: the commands that read those read these.
@@ -222,7 +223,7 @@ def test_few_shot_equals_scikit_learns_pipeline(run: Path, tmp_path: Path) -> No
         predictions.check_frames(frames, path_of_rules)
     with h5py.File(path_of_rules) as file:
         np.testing.assert_array_equal(file["/entry_1/predictions/rule_broken"][:], predictions.rule_broken)
-        assert tuple(file["/entry_1/predictions"].attrs["rules"]) == predictions.rules
+        assert tuple(texts_attribute(file["/entry_1/predictions"], "rules")) == predictions.rules
     with pytest.raises(FileExistsError):
         write_few_shot(path, indices, labels, ["a", "b", "c"], tmp_path / "l.h5")
     with pytest.raises(ValueError, match=r"labels: found shape \(6, 3\), expected \(6, 2\)"):

@@ -19,6 +19,7 @@ from cdifast.data import (
     prepare_frames,
     write_cxi,
 )
+from cdifast.data.hdf5_text import text_attribute, texts_attribute
 from cdifast.data.selection import SelectedFrames
 from cdifast.evaluate import grad_cam_plus_plus, predict_probabilities
 from cdifast.jobs import Explainer, explain_frames, write_explanations
@@ -64,8 +65,8 @@ def test_rows_are_those_of_grad_cam_for_the_most_probable_classes(
         assert np.array_equal(group["class"][:], order.numpy())
         assert group["heat"].shape == (7, 2, 64, 64)
         np.testing.assert_allclose(group["heat"][:].astype(np.float32), heat.numpy(), atol=2e-3)
-        assert tuple(group.attrs["classes"]) == CLASSES
-        assert (group.attrs["NX_class"], group.attrs["signal"], group.attrs["method"]) == (
+        assert tuple(texts_attribute(group, "classes")) == CLASSES
+        assert tuple(text_attribute(group, name) for name in ("NX_class", "signal", "method")) == (
             "NXdata",
             "heat",
             "Grad-CAM++",
