@@ -16,6 +16,7 @@ from cdifast.data import InputPreparation, MapPreparation, Preparation, open_fra
 from cdifast.jobs.shots import write_shots
 from cdifast.labels import CLASSES
 from cdifast.simulate.cxidb10 import SPECIES
+from cdifast.simulate.helium import HOLE
 from cdifast.simulate.noise import Level, NoiseBounds, add_uniform_noise
 
 Dataset = Literal["helium", "cxidb10"]
@@ -90,10 +91,11 @@ def noisy(frames: NDArray[np.generic], level: Level) -> torch.Tensor:
     return add_uniform_noise(values, level, NoiseBounds.measure(values), seed=NOISE_SEED)
 
 
-def preparation_for(kind: Kind, size: int) -> Preparation:
-    """How frames become network input of `size` pixels along each side."""
+def preparation_for(kind: Kind, size: int, frame: int) -> Preparation:
+    """How frames of `frame` pixels along each side become network input of `size`; maps begin at the edge of the
+    helium detector's hole, where there is something to correlate."""
     if kind == "maps":
-        return MapPreparation(size=size, n_angular=2 * size)
+        return MapPreparation(size=size, n_angular=2 * size, r_min=HOLE * (frame - 1) / 2)
     return InputPreparation(size=size)
 
 
@@ -102,7 +104,7 @@ def network_inputs(
 ) -> Inputs:
     """Frames from files as the network sees them: noise first, then the map or the smaller image, as in P1."""
     frames, mask, labels = frames_and_labels(paths, dataset)
-    preparation = preparation_for(kind, size)
+    preparation = preparation_for(kind, size, frames.shape[-1])
     images = prepare_frames(_Frames(noisy(frames, level)), mask, preparation)
     return Inputs(images, labels, CLASSES if dataset == "helium" else SPECIES, preparation)
 

@@ -46,7 +46,7 @@ def figure4(paths: Sequence[Path], size: int, shot: int | None = None) -> Any:
         shown = np.log1p(np.where(mask, image.numpy(), np.nan) if mask is not None else image.numpy())
         axes[0, column].imshow(shown, cmap="magma", interpolation="nearest")
         axes[0, column].set_title(f"{'abcd'[column]}) {LEVEL_NAMES[level]}", fontsize=10)
-        correlation = prepare_frames(image[None].numpy(), mask, preparation_for("maps", size))[0, 0]
+        correlation = prepare_frames(image[None].numpy(), mask, preparation_for("maps", size, frames.shape[-1]))[0, 0]
         axes[1, column].imshow(correlation.numpy(), cmap="viridis", interpolation="nearest", origin="lower")
         axes[1, column].set_title(f"{'efgh'[column]}) its correlation map", fontsize=10)
         axes[1, column].set_xlabel("radius j")
@@ -83,7 +83,7 @@ def figure5(paths: Sequence[Path], scale: Scale, run: Path, seed: int = 0) -> An
         chosen = random.choice(there, min(5, len(there)), replace=False)
         shots += sorted(chosen.tolist())
         columns += [column] * len(chosen)
-    inputs = prepare_frames(frames[shots], mask, preparation_for("images", scale.size))
+    inputs = prepare_frames(frames[shots], mask, preparation_for("images", scale.size, frames.shape[-1]))
     classes = torch.tensor(columns)[:, None]
     heat = grad_cam_plus_plus(model, inputs, classes, size=(frames.shape[1], frames.shape[2]))
     probabilities = predict_probabilities(model, inputs)
