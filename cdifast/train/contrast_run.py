@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import signal
@@ -229,7 +228,8 @@ class ContrastRun:
 
     def plain_model(self) -> ContrastiveModel:
         """The network in evaluation mode, on one process again."""
-        model = contrastive_model(**copy.deepcopy(self.model.arguments))
+        with torch.random.fork_rng(devices=[]):
+            model = contrastive_model(**self.model.arguments)
         model.load_state_dict(self.model.state_dict())
         return model.to(self.device).eval()
 
