@@ -19,11 +19,13 @@ from .prepare import InputPreparation, prepare_batch, prepare_frames
 from .reading import SkippedFrame
 from .recognition import LAYOUTS
 from .row_file import RowDataset, RowFile, nxdata
+from .views import VIEW_PRESETS, PairViews, ViewRecipe, plain_view
 
 __all__ = [
     "FRAME_TYPES",
     "LAYOUTS",
     "STORED_TYPES",
+    "VIEW_PRESETS",
     "Augmentation",
     "CxiWriter",
     "FrameBatch",
@@ -36,12 +38,15 @@ __all__ = [
     "InputPreparation",
     "LabelTable",
     "MissingFileError",
+    "PairViews",
     "RowDataset",
     "RowFile",
     "SkippedFrame",
+    "ViewRecipe",
     "check_finite",
     "nxdata",
     "open_frames",
+    "plain_view",
     "prepare_batch",
     "prepare_frames",
     "read_label_table",

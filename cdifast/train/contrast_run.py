@@ -6,9 +6,7 @@ import dataclasses
 import math
 import signal
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
 
 import torch
 
@@ -21,6 +19,7 @@ from cdifast.nn.weights import ModelCard, save_weights
 from .checkpoint import data_fingerprint, load_checkpoint, save_checkpoint
 from .collapse import CollapseMonitors, collapse_monitors
 from .contrast_config import ContrastConfig
+from .contrast_position import ContrastPosition
 from .cross_rank_batch_norm import convert_batch_norm
 from .distributed import Ranks, any_rank, average_gradients, require_same, sum_over_ranks
 from .history import ContrastRecord, write_history
@@ -33,22 +32,6 @@ from .precision import autocast_dtype, loss_scaler
 from .progress import ProgressCallback, StepReport
 from .run import CHECKPOINT, CONFIG, WEIGHTS, held_by_a_run, refusal
 from .vicreg import vicreg
-
-
-@dataclass
-class ContrastPosition:
-    """How far a run has come: epochs completed, steps of the next, their losses' sum and seconds, records."""
-
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    seconds: float = 0.0
-    history: list[ContrastRecord] = field(default_factory=list)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """From what `dataclasses.asdict` made of it."""
-        return cls(**{**content, "history": [ContrastRecord(**record) for record in content["history"]]})
 
 
 class ContrastRun:
