@@ -83,7 +83,7 @@ def check_labels(
     if len(violations.indices):
         named = RuleViolations({rule: names[rows] for rule, rows in violations.by_rule.items()}, violations.images)
         if bad_labels == "refuse":
-            raise ValueError(f"labels: {named}; correct them, or keep or drop these images (bad_labels=)")
+            raise ValueError(f"labels: {named}; correct them, or keep or drop these images")
         warning = LabelRuleWarning(named, "; dropped" if bad_labels == "drop" else "; trained on as they are")
         warning.violations = violations
         warnings.warn(warning, stacklevel=3)
