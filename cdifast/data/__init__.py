@@ -20,11 +20,13 @@ from .prepare import InputPreparation, Preparation, prepare_batch, prepare_frame
 from .reading import SkippedFrame
 from .recognition import LAYOUTS
 from .row_file import RowDataset, RowFile, nxdata
+from .views import VIEW_PRESETS, PairViews, ViewRecipe, plain_view
 
 __all__ = [
     "FRAME_TYPES",
     "LAYOUTS",
     "STORED_TYPES",
+    "VIEW_PRESETS",
     "Augmentation",
     "CxiWriter",
     "FrameBatch",
@@ -38,13 +40,16 @@ __all__ = [
     "LabelTable",
     "MapPreparation",
     "MissingFileError",
+    "PairViews",
     "Preparation",
     "RowDataset",
     "RowFile",
     "SkippedFrame",
+    "ViewRecipe",
     "check_finite",
     "nxdata",
     "open_frames",
+    "plain_view",
     "prepare_batch",
     "prepare_frames",
     "read_label_table",

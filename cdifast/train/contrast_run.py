@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 import signal
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
 
 import torch
 
@@ -22,6 +19,7 @@ from cdifast.nn.weights import ModelCard, save_weights
 from .checkpoint import data_fingerprint, load_checkpoint, save_checkpoint
 from .collapse import CollapseMonitors, collapse_monitors
 from .contrast_config import ContrastConfig
+from .contrast_position import ContrastPosition
 from .cross_rank_batch_norm import convert_batch_norm
 from .distributed import Ranks, any_rank, average_gradients, require_same, sum_over_ranks
 from .history import ContrastRecord, write_history
@@ -34,22 +32,6 @@ from .precision import autocast_dtype, loss_scaler
 from .progress import ProgressCallback, StepReport
 from .run import CHECKPOINT, CONFIG, WEIGHTS, held_by_a_run, refusal
 from .vicreg import vicreg
-
-
-@dataclass
-class ContrastPosition:
-    """How far a run has come: epochs completed, steps of the next, their losses' sum and seconds, records."""
-
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    seconds: float = 0.0
-    history: list[ContrastRecord] = field(default_factory=list)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Self:
-        """From what `dataclasses.asdict` made of it."""
-        return cls(**{**content, "history": [ContrastRecord(**record) for record in content["history"]]})
 
 
 class ContrastRun:
@@ -229,7 +211,8 @@ class ContrastRun:
 
     def plain_model(self) -> ContrastiveModel:
         """The network in evaluation mode, on one process again."""
-        model = contrastive_model(**copy.deepcopy(self.model.arguments))
+        with torch.random.fork_rng(devices=[]):
+            model = contrastive_model(**self.model.arguments)
         model.load_state_dict(self.model.state_dict())
         return model.to(self.device).eval()
 

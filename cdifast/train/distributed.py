@@ -215,8 +215,10 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter], weight: float = 
     """Replace each gradient by its weighted mean over the ranks, in one exchange for each dtype and device.
 
     With the mean loss over n images on each rank and n as the weight, the result is the gradient of the mean loss
-    over all images, however unequal the parts are. A parameter that has no gradient on some ranks counts as zero
-    there; one without a gradient on all of them stays without.
+    over all images, however unequal the parts are, provided that no gradient crosses the ranks on its way. Where one
+    does (`gather_rows`, `sum_over_ranks`, the batch normalisation over all ranks), unequal losses must be weighted
+    before they are differentiated, by n over the ranks' mean n, and averaged with equal weights. A parameter that has
+    no gradient on some ranks counts as zero there; one without a gradient on all of them stays without.
 
     Parameters
     ----------

@@ -70,10 +70,11 @@ class TrainStep:
         with _seeded(stream_seed(config.seed, Stream.WEIGHTS), torch.device("cpu")):
             model = ARCHITECTURES[config.architecture](**config.network_arguments(targets.shape[1], inputs.shape[1]))
         model = model.to(device)
-        if config.channels_last:
-            model = model.to(memory_format=self.layout)  # type: ignore[call-overload]
+        # In the usual layout, in which whoever loads the weights computes the same bits.
         self.average = WeightAverage(model, config.ema) if config.ema else None
         self.evaluated = self.average.module if self.average else copy.deepcopy(model).requires_grad_(False).eval()
+        if config.channels_last:
+            model = model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.model = convert_batch_norm(model) if ranks.world_size > 1 else model
         self.kernels = conv_and_linear_kernels(self.model)
         balance = None
@@ -145,8 +146,10 @@ class TrainStep:
                 f"the loss became {loss.total} at epoch {epoch + 1}, step {step + 1} of {steps} "
                 f"(learning rate {rate:g}); lower the learning rate or add warm-up epochs"
             )
-        self.scaler.scale(terms.total).backward()
-        average_gradients(self.model.parameters(), weight=len(images))
+        # Weighted before the gradients flow, not after: those of the normalisations cross the ranks on their way.
+        share = terms.total * (len(images) * self.ranks.world_size / len(rows))
+        self.scaler.scale(share if self.ranks.world_size > 1 else terms.total).backward()
+        average_gradients(self.model.parameters())
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.average is not None:

@@ -89,6 +89,59 @@ def test_train_resume_and_predict(shots: Path, tmp_path: Path) -> None:
         assert file["/entry_1/predictions/probability"].shape == (60, 11)
 
 
+def test_train_on_a_table_of_a_few_labels_and_what_breaks_the_rules(shots: Path, tmp_path: Path) -> None:
+    lines = ["frame,labels"]
+    for frame in range(5, 29):
+        names = "Spherical/Oblate;Round" if frame % 2 else "Prolate;Streak"
+        lines.append(f"{frame},{names}")
+    lines[3] = "7,Spherical/Oblate;Prolate"
+    lines.append("40,")  # not labelled yet
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    options = (
+        "--labels",
+        tmp_path / "a.csv",
+        "--epochs",
+        1,
+        "--input-size",
+        32,
+        "--width",
+        0.05,
+        "--batch-size",
+        8,
+        "-q",
+    )
+    vgg = ("--recipe", "fast", "--architecture", "vgg", "--first-activation", "log", "--mixed-precision", "none")
+    status, text = run("train", shots, "-o", tmp_path / "model", *options, *vgg, "--bad-labels", "drop")
+    assert status == 0, text
+    assert "labels of 24 of 60 frames" in text
+    assert re.search(r"warning: labels: 1 of 24 images break a rule; .*\(images 7\); dropped", text), text
+    assert "threshold for predictions" in text
+    status, text = run("predict", shots, "-w", tmp_path / "model", "-o", tmp_path / "p.h5", "-q")
+    assert status == 0, text
+    status, text = run("train", shots, "-o", tmp_path / "no", *options, "--bad-labels", "refuse")
+    assert status == 1
+    assert "(images 7); correct them" in text
+    status, text = run("train", shots, "-o", tmp_path / "no", *options, "--recipe", "p3")
+    assert status == 1
+    assert "recipe: found 'p3'" in text
+    status, text = run("train", shots, "-o", tmp_path / "no", *options, "--depth", 16)
+    assert status == 1
+    assert "depth: found 16" in text
+    assert not list((tmp_path / "no").glob("*"))
+
+
+def test_train_under_torchrun(shots: Path, tmp_path: Path) -> None:
+    """Two processes, one table of results."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    command += ["-m", "cdifast.cli", "train", str(shots), "-o", str(tmp_path / "model"), "-q"]
+    command += ["--epochs", "1", "--input-size", "32", "--width", "0.05", "--batch-size", "17"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("9 validation images after 1 epochs") == 1
+    assert (tmp_path / "model" / "weights.safetensors").is_file()
+
+
 def test_doctor_finds_right_results_and_says_why_there_is_no_cuda() -> None:
     status, output = run("doctor")
     assert status == 0

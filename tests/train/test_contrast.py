@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cdifast.data.augment import Augmentation
 from cdifast.data.prepare import InputPreparation
 from cdifast.data.view_recipe import VIEW_PRESETS
 from cdifast.nn import load_classifier
@@ -28,7 +29,7 @@ from cdifast.train import (
 from cdifast.train.run import CHECKPOINT, WEIGHTS
 from tests.train.ranks import run_on_ranks
 
-SIZE = 24
+SIZE = 16
 SMALL = ContrastConfig(
     encoder="small",
     encoder_arguments={"width": 0.125},
@@ -42,16 +43,16 @@ SMALL = ContrastConfig(
 )
 
 
-def shots(count: int, seed: int = 0) -> torch.Tensor:
+def shots(count: int, seed: int = 0, size: int = SIZE) -> torch.Tensor:
     """Elliptical rings of many spacings and shapes, with photon noise."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
-    images = np.empty((count, 1, SIZE, SIZE), np.float32)
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    images = np.empty((count, 1, size, size), np.float32)
     for image in images:
-        angle, period, ratio = rng.uniform(0, np.pi), rng.uniform(4, 12), rng.uniform(1, 2)
+        angle, period, ratio = rng.uniform(0, np.pi), rng.uniform(3, 8), rng.uniform(1, 2)
         u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
         radius = np.hypot(u, ratio * v)
-        image[0] = rng.poisson(20 * np.exp(-radius / 12) * (1 + np.cos(2 * np.pi * radius / period)))
+        image[0] = rng.poisson(20 * np.exp(-radius / 8) * (1 + np.cos(2 * np.pi * radius / period)))
     return torch.from_numpy(images)
 
 
@@ -124,30 +125,56 @@ def test_files_rebuild_the_encoder(data: tuple, straight: ContrastResult) -> Non
     images = data[0][:5]
     with torch.no_grad():
         assert torch.equal(model.embed(images), straight.model.embed(images))
-    assert card == straight.card
+    assert json.loads(card.to_json()) == json.loads(straight.card.to_json())
     assert card.architecture == "contrastive"
     assert card.input == InputPreparation(SIZE).to_dict()
     assert ContrastConfig.from_dict(card.training["config"]) == SMALL
-    assert json.loads((straight.output / "config.json").read_text()) == SMALL.to_dict()
+    assert ContrastConfig.from_dict(json.loads((straight.output / "config.json").read_text())) == SMALL
     last = straight.history[-1]
     assert card.metrics["retrieval"] == last.retrieval
     assert 1 <= last.effective_rank <= 8
     assert len(straight.split.validation) == 8
 
 
-@pytest.mark.parametrize("entries", [{"loss": "vicreg"}, {"mixed_precision": "bfloat16"}])
+# A training of seconds learns little else.
+GENTLE = Augmentation(0.5, 0.0, 0.2, 0.05, rotation=20)
+
+
+@pytest.mark.parametrize("entries", [{}, {"loss": "vicreg"}])
 def test_learns_and_does_not_collapse(tmp_path: Path, entries: dict) -> None:
     config = dataclasses.replace(
-        SMALL, optimizer="adamw", learning_rate=3e-3, epochs=12, batch_size=32, monitor_every=4, **entries
+        SMALL,
+        views=dataclasses.replace(VIEW_PRESETS["counts"].with_mode("detector-detector"), augmentation=GENTLE),
+        optimizer="adamw",
+        learning_rate=1e-2,
+        epochs=10,
+        batch_size=32,
+        head_arguments={"hidden": 32, "out": 16},
+        monitor_every=5,
+        **entries,
     )
     result = train_contrastive(shots(160), config, tmp_path)
-    assert [record.retrieval is not None for record in result.history] == [False, False, False, True] * 3
+    assert [record.retrieval is not None for record in result.history] == [False, False, False, False, True] * 2
     last = result.history[-1]
     assert last.train_loss < 0.9 * result.history[0].train_loss
     # Chance is 1 of the 32 that were kept out of training; 8 or more have a probability of 1e-5.
     assert last.retrieval >= 8 / 32
     assert last.effective_rank > 2
     assert last.uniformity < -0.5
+
+
+def test_mixed_precision_is_close_to_float32(tmp_path: Path) -> None:
+    # Not smaller: torch's gradient of a strided bfloat16 convolution of a single pixel is wrong on the CPU (2.13).
+    images = shots(16, size=32)
+    config = dataclasses.replace(SMALL, epochs=1, validation_fraction=0)
+    losses = []
+    for precision in ("none", "bfloat16"):
+        config = dataclasses.replace(config, mixed_precision=precision)
+        result = train_contrastive(images, config, tmp_path / precision)
+        losses.append(result.history[0].train_loss)
+        assert all(parameter.dtype == torch.float32 for parameter in result.model.parameters())
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
 def two_ranks(rank: int, folder: str) -> dict[str, object]:
@@ -165,8 +192,10 @@ def two_ranks(rank: int, folder: str) -> dict[str, object]:
     }
 
 
-# Seven shots a step: ranks have parts of unequal size. LARS takes small steps at first.
-RANKS_CONFIG = dataclasses.replace(SMALL, batch_size=7, epochs=2, validation_fraction=0, warmup_epochs=2)
+# Seven shots a step: ranks have parts of unequal size. Small steps, or rounding would grow.
+RANKS_CONFIG = dataclasses.replace(
+    SMALL, batch_size=7, epochs=2, validation_fraction=0, warmup_epochs=2, learning_rate=0.01
+)
 
 
 def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
