@@ -28,8 +28,8 @@ def path_of(folder: Path, cell: Cell) -> Path:
     return folder / "cells" / f"{cell.name}.json"
 
 
-def read_cell(folder: Path, cell: Cell) -> dict[str, Any] | None:
-    """A cell's result; None if it has not been computed, or was from another description.
+def read_cell(folder: Path, cell: Cell, scale: Any) -> dict[str, Any] | None:
+    """A cell's result; None if it has not been computed, or was from another description or scale.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def read_cell(folder: Path, cell: Cell) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
-    described: bool = content["cell"] == _description(cell)
+    described: bool = (content["cell"], content["scale"]) == (_description(cell), _scale(scale))
     return content["result"] if described else None
 
 
@@ -48,6 +48,7 @@ def run_cells(
     function: Callable[..., dict[str, Any]],
     cells: Sequence[Cell],
     folder: Path,
+    scale: Any,
     arguments: tuple[Any, ...] = (),
     *,
     jobs: int = 1,
@@ -58,13 +59,15 @@ def run_cells(
     Parameters
     ----------
     function
-        ``function(cell, *arguments) -> dict`` of JSON-serialisable values; importable by name.
+        ``function(cell, scale, *arguments) -> dict`` of JSON-serialisable values; importable by name.
     cells
         In the order in which to compute them.
     folder
         The study's; results go to its ``cells``.
+    scale
+        Size of the study, a dataclass; cells of another size are computed anew. Its ``seeds`` are not part of a cell.
     arguments
-        Picklable.
+        Picklable, and without influence on the result.
     jobs
         Processes; each uses its share of the cores.
     say
@@ -74,9 +77,9 @@ def run_cells(
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"cells: found {', '.join(sorted(twice))} twice, expected each name once")
-    missing = [cell for cell in cells if read_cell(folder, cell) is None]
+    missing = [cell for cell in cells if read_cell(folder, cell, scale) is None]
     say(f"{len(cells) - len(missing)} of {len(cells)} cells are there, {len(missing)} to compute")
-    calls = [(function, cell, folder, arguments) for cell in missing]
+    calls = [(function, cell, folder, scale, arguments) for cell in missing]
     done = ordered_map(_compute, calls, jobs) if jobs > 1 else (_compute(*call) for call in calls)
     for number, (cell, seconds) in enumerate(zip(missing, done, strict=True), 1):
         say(f"{number} of {len(missing)}: {cell.name}, {seconds:.0f} s")
@@ -88,15 +91,18 @@ def machine_in_words(jobs: int) -> str:
     return found["gpu"] or f"{found['cpu']}, {found['cores']} cores, {jobs} cells at a time"
 
 
-def _compute(function: Callable[..., dict[str, Any]], cell: Cell, folder: Path, arguments: tuple[Any, ...]) -> float:
+def _compute(
+    function: Callable[..., dict[str, Any]], cell: Cell, folder: Path, scale: Any, arguments: tuple[Any, ...]
+) -> float:
     """Compute one cell and write it down; returns the seconds that took."""
     begun = time.monotonic()
-    result = function(cell, *arguments)
+    result = function(cell, scale, *arguments)
     seconds = time.monotonic() - begun
     path = path_of(folder, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "cell": _description(cell),
+        "scale": _scale(scale),
         "result": result,
         "seconds": round(seconds, 1),
         "machine": describe_machine(),
@@ -104,6 +110,10 @@ def _compute(function: Callable[..., dict[str, Any]], cell: Cell, folder: Path, 
     }
     write_text_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return seconds
+
+
+def _scale(scale: Any) -> dict[str, Any]:
+    return {name: value for name, value in _description(scale).items() if name != "seeds"}
 
 
 def _description(cell: Cell) -> dict[str, Any]:

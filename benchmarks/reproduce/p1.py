@@ -34,8 +34,8 @@ SCALES: Final = {
         4000,
         128,
         64,
-        20,
-        8,
+        15,
+        5,
         3,
         48,
         {"resnet18": 0.25, "resnet50": 0.25, "resnet101": 0.25, "vgg16": 0.125, "vgg19": 0.125},
@@ -104,10 +104,10 @@ def study(
     }
     if "baselines" in parts:
         baselines = [BaselineCell(baseline=name, seed=seed) for seed in range(scale.seeds) for name in BASELINES]
-        run_cells(baseline_cell, baselines, output, (scale, data), jobs=jobs)
+        run_cells(baseline_cell, baselines, output, scale, (data,), jobs=jobs)
     # Seed by seed, so that a study stopped halfway has every row once.
     repetitions.sort(key=lambda cell: cell.seed)
-    run_cells(train_cell, repetitions, output, (scale, data, work, device), jobs=jobs)
+    run_cells(train_cell, repetitions, output, scale, (data, work, device), jobs=jobs)
     results = Results(output, scale)
     save(studies(results), output / "studies.png")
     if "figure4" in parts:

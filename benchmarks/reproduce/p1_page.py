@@ -35,7 +35,7 @@ class Results:
         """Results of a training's seeds, those that are there from the first one on."""
         found = []
         for cell in with_seeds(training, self.scale):
-            result = read_cell(self.folder, cell)
+            result = read_cell(self.folder, cell, self.scale)
             if result is None:
                 break
             found.append(result)
@@ -44,7 +44,7 @@ class Results:
     def of_baseline(self, name: str) -> list[dict[str, Any]]:
         """The same of a baseline."""
         cells = (BaselineCell(baseline=name, seed=seed) for seed in range(self.scale.seeds))
-        results = (read_cell(self.folder, cell) for cell in cells)
+        results = (read_cell(self.folder, cell, self.scale) for cell in cells)
         return [result for result in results if result is not None]
 
     def compare(self, first: Training, second: Training, metric: str = "accuracy") -> Difference | None:

@@ -71,11 +71,12 @@ def study(
         method_cell,
         cells(scale, order(dict.fromkeys(methods))),
         output,
-        (scale, paths, work, classifier, device),
+        scale,
+        (paths, work, classifier, device),
         jobs=jobs,
     )
     shots = load(paths)
-    first = {method: read_cell(output, MethodCell(method)) for method in (*EMBEDDINGS, *DIRECT)}
+    first = {method: read_cell(output, MethodCell(method), scale) for method in (*EMBEDDINGS, *DIRECT)}
     nearest = {method: row["nearest"] for method in SHOWN if (row := first[method]) is not None}
     if nearest:
         save(figure3(shots, nearest), output / "figure3.png")

@@ -21,7 +21,7 @@ def results(folder: Path, scale: Scale) -> dict[str, list[dict[str, Any]]]:
     """Rows of each method, by seed."""
     found = {}
     for method in (*EMBEDDINGS, *DIRECT):
-        rows = (read_cell(folder, MethodCell(method, seed)) for seed in range(scale.seeds))
+        rows = (read_cell(folder, MethodCell(method, seed), scale) for seed in range(scale.seeds))
         found[method] = [entry for entry in rows if entry is not None]
     return found
 

@@ -33,30 +33,39 @@ class Square:
         return f"square-{self.number}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """A scale for the tests."""
+
+    power: int = 2
+    seeds: int = 1
+
+
 CALLS: list[int] = []
 
 
-def square(cell: Square, offset: int) -> dict[str, Any]:
+def square(cell: Square, scale: Size, offset: int) -> dict[str, Any]:
     """Its function."""
     CALLS.append(cell.number)
     if cell.number == 13:
         raise RuntimeError("unlucky")
-    return {"value": cell.number**2 + offset}
+    return {"value": cell.number**scale.power + offset}
 
 
 def test_cells_are_computed_once_and_go_on_where_they_stopped(tmp_path: Path) -> None:
     CALLS.clear()
     cells = [Square(2), Square(13), Square(3)]
     with pytest.raises(RuntimeError, match="unlucky"):
-        run_cells(square, cells, tmp_path, (1,), say=lambda _: None)
+        run_cells(square, cells, tmp_path, Size(), (1,), say=lambda _: None)
     assert CALLS == [2, 13]
     said: list[str] = []
-    run_cells(square, [Square(2), Square(3)], tmp_path, (1,), say=said.append)
+    run_cells(square, [Square(2), Square(3)], tmp_path, Size(), (1,), say=said.append)
     assert CALLS == [2, 13, 3]
     assert said[0] == "1 of 2 cells are there, 1 to compute"
-    assert read_cell(tmp_path, Square(3)) == {"value": 10}
+    assert read_cell(tmp_path, Square(3), Size(seeds=4)) == {"value": 10}
     # Another description under the same name is another cell.
-    assert read_cell(tmp_path, Square(3, "changed")) is None
+    assert read_cell(tmp_path, Square(3, "changed"), Size()) is None
+    assert read_cell(tmp_path, Square(3), Size(3)) is None
     kept = json.loads(path_of(tmp_path, Square(3)).read_text())
     assert kept["cell"] == {"number": 3, "comment": ""}
     assert kept["machine"]["cores"] >= 1
@@ -64,13 +73,13 @@ def test_cells_are_computed_once_and_go_on_where_they_stopped(tmp_path: Path) ->
 
 def test_cells_in_processes(tmp_path: Path) -> None:
     cells = [Square(n) for n in range(3)]
-    run_cells(square, cells, tmp_path, (0,), jobs=2, say=lambda _: None)
-    assert [read_cell(tmp_path, cell) for cell in cells] == [{"value": n * n} for n in range(3)]
+    run_cells(square, cells, tmp_path, Size(), (0,), jobs=2, say=lambda _: None)
+    assert [read_cell(tmp_path, cell, Size()) for cell in cells] == [{"value": n * n} for n in range(3)]
 
 
 def test_two_cells_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="square-2 twice"):
-        run_cells(square, [Square(2), Square(2, "again")], tmp_path, (0,))
+        run_cells(square, [Square(2), Square(2, "again")], tmp_path, Size(), (0,))
 
 
 def labels(images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
