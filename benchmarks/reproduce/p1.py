@@ -105,8 +105,9 @@ def study(
     if "baselines" in parts:
         baselines = [BaselineCell(baseline=name, seed=seed) for seed in range(scale.seeds) for name in BASELINES]
         run_cells(baseline_cell, baselines, output, scale, (data,), jobs=jobs)
-    # Seed by seed, so that a study stopped halfway has every row once.
-    repetitions.sort(key=lambda cell: cell.seed)
+    # Seed by seed, so that a study stopped halfway has every row once; the architectures, which take longest, last.
+    central = {dataclasses.replace(training, seed=0) for training in trainings([p for p in parts if p in FIRST])}
+    repetitions.sort(key=lambda cell: (dataclasses.replace(cell, seed=0) not in central, cell.seed))
     run_cells(train_cell, repetitions, output, scale, (data, work, device), jobs=jobs)
     results = Results(output, scale)
     save(studies(results), output / "studies.png")
