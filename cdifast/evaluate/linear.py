@@ -43,7 +43,7 @@ class LinearEvaluation:
     @property
     def measured(self) -> NDArray[np.bool_]:
         """(C,): which classes could be measured."""
-        return ~np.isnan(self.precisions).any(axis=0)
+        return np.asarray(~np.isnan(self.precisions).any(axis=0))
 
     @property
     def precision(self) -> float:

@@ -58,7 +58,7 @@ def p2_selection(labels: ArrayLike, classes: Sequence[str] = CLASSES) -> tuple[N
         raise ValueError(f"classes: {', '.join(missing)} missing, found {', '.join(classes)}")
     column = {name: index for index, name in enumerate(classes)}
     indices = np.flatnonzero(~array[:, [column[name] for name in LEFT_OUT]].any(axis=1))
-    return indices, array[np.ix_(indices, [column[name] for name in P2_CLASSES])].astype(np.uint8)
+    return indices, array[indices][:, [column[name] for name in P2_CLASSES]].astype(np.uint8)
 
 
 def check_evaluation_labels(

@@ -57,10 +57,9 @@ class SteerablePyramid:
             raise ValueError(f"levels: found {levels}, expected at least 1")
         if orientations < 2:
             raise ValueError(f"orientations: found {orientations}, expected at least 2")
-        if height % 2 ** (levels - 1) or width % 2 ** (levels - 1):
-            raise ValueError(
-                f"levels: found {levels} for images of {height} x {width}, expected sides divisible by {2 ** (levels - 1)}"
-            )
+        step = 2 ** (levels - 1)
+        if height % step or width % step:
+            raise ValueError(f"levels: found {levels} for images of {height} x {width}, sides must divide by {step}")
         self.size = (height, width)
         self.levels, self.orientations = levels, orientations
         self.dtype, self.device = dtype, torch.device(device)
@@ -100,6 +99,4 @@ def _cropped(spectrum: Tensor, axis: int, size: int) -> Tensor:
     if size == full:
         return spectrum
     positive = (size + 1) // 2
-    return torch.cat(
-        [spectrum.narrow(axis, 0, positive), spectrum.narrow(axis, full - size // 2, size // 2)], dim=axis
-    )
+    return torch.cat([spectrum.narrow(axis, 0, positive), spectrum.narrow(axis, full - size // 2, size // 2)], dim=axis)
