@@ -139,13 +139,17 @@ def _score(k: float, data_range: float) -> Callable[[Tensor, Tensor, bool], Tens
     constant = max(WINDOW * WINDOW * (k * data_range) ** 2, 1e-30)
 
     def score(x: Tensor, y: Tensor, paired: bool) -> Tensor:
-        power_x, power_y = (torch.view_as_real(part).square().sum(dim=(-1, -2)) for part in (x, y))
+        # In real numbers: their products are faster, and complex magnitudes slow.
+        re_im, other = (torch.view_as_real(part).flatten(-2) for part in (x, y))
+        turned = torch.view_as_real(-1j * x).flatten(-2)
+        power_x, power_y = re_im.square().sum(dim=-1), other.square().sum(dim=-1)
         if paired:
-            product = (x * y.conj()).sum(dim=-1)
+            real, imaginary = (re_im * other).sum(dim=-1), (turned * other).sum(dim=-1)
         else:
-            product = x @ y.mH
+            real, imaginary = re_im @ other.mT, turned @ other.mT
             power_x, power_y = power_x[..., None], power_y[:, None]
-        return (2 * product.abs() + constant) / (power_x + power_y + constant)
+        magnitude = real.square_().add_(imaginary.square_()).sqrt_()
+        return magnitude.mul_(2).add_(constant).div_(power_x + power_y + constant)
 
     return score
 

@@ -54,7 +54,7 @@ def sift_descriptors(images: Any, *, progress: Callable[[int, int], None] | None
         except RuntimeError:  # scikit-image's way to say that there is none
             raw = np.zeros((0, 128), np.float32)
         norm = np.linalg.norm(raw, axis=1, keepdims=True)
-        found.append(raw / np.where(norm > 0, norm, 1))
+        found.append((raw / np.where(norm > 0, norm, 1)).astype(np.float32))
         if progress is not None:
             progress(index + 1, len(stack))
     return found

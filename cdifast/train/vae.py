@@ -1,4 +1,4 @@
-"""A beta-VAE on diffraction images, P2's variational baseline (Table 1), after Burgess et al. 2018 (its reference 71)."""
+"""A beta-VAE on diffraction images: P2's variational baseline (Table 1), after Burgess et al. 2018 (P2's [71])."""
 
 from __future__ import annotations
 
