@@ -2,6 +2,10 @@
 
 Each takes images ``(N, 1, S, S)`` as a network would see them (P2: min-max scaled, no logarithm) and returns a
 `FittedEmbedding`. P2 gives every method 1024 dimensions; N images allow N - 1 at most.
+
+A warning for small sets: with nearly N - 1 principal components, the linear protocol, which standardises them, sees N
+points at right angles to each other and scores below chance. Ask for N / 4 at most there, and say so; P2 has 1024 of
+1261.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ How to make the whole table:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,7 +70,8 @@ def evaluate_embedding(
     dict
         JSON-serialisable: ``method``, ``images``, ``dimension`` (None for a direct measure), ``linear``
         (`LinearEvaluation.to_dict`, or None), ``overlap`` and ``vote`` (by the distance's name: `Overlap.to_dict`,
-        `NeighbourVote.to_dict`; means over the runs where there are several, with ``macro_spread``), ``nulls``.
+        `NeighbourVote.to_dict`; means over the runs where there are several, with spreads as ``macro_spread``) and
+        ``nulls`` (by the null's name: `NullScore.to_dict`, or None).
 
     Raises
     ------
@@ -88,11 +88,9 @@ def evaluate_embedding(
         row["dimension"] = int(_runs(seen)[0].shape[1])
         row["linear"] = linear_evaluation(seen, labels, seeds, classes=classes).to_dict()
         for metric in metrics:
-            row["overlap"][metric] = _mean_overlap(runs, labels, k, metric, classes)
-            row["vote"][metric] = neighbour_vote(runs[0], labels, k, metric, classes=classes).to_dict()
+            row["overlap"][metric], row["vote"][metric] = _scores(runs, labels, k, metric, classes)
     for measure, matrix in (distances or {}).items():
-        row["overlap"][measure] = _mean_overlap([matrix], labels, k, "precomputed", classes)
-        row["vote"][measure] = neighbour_vote(matrix, labels, k, "precomputed", classes=classes).to_dict()
+        row["overlap"][measure], row["vote"][measure] = _scores([matrix], labels, k, "precomputed", classes)
     if nulls is not None:
         row["nulls"] = {null: score.to_dict() for null, score in nulls.items()}
     return row
@@ -167,22 +165,33 @@ def _runs(embeddings: Any) -> list[Any]:
     return list(embeddings) if dimensions == 3 else [embeddings]
 
 
-def _mean_overlap(
+def _scores(
     runs: Sequence[Any], labels: ArrayLike, k: int, metric: Metric, classes: Sequence[str] | None
-) -> dict[str, Any]:
-    found = [overlap(run, labels, k, metric, classes=classes).to_dict() for run in runs]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Overlap and vote: means over the runs."""
+    return (
+        _averaged([overlap(run, labels, k, metric, classes=classes).to_dict() for run in runs]),
+        _averaged([neighbour_vote(run, labels, k, metric, classes=classes).to_dict() for run in runs]),
+    )
+
+
+def _averaged(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Every measured number of the runs averaged, class by class; the spread of the overall ones beside."""
     if len(found) == 1:
         return found[0]
     mean = dict(found[0])
-    for key in ("macro", "images_mean"):
-        mean[key] = _mean([entry[key] for entry in found])
+    for key in found[0].keys() - {"k", "metric", "per_class"}:
+        values = [entry[key] for entry in found]
+        mean[key] = _mean(values)
+        mean[f"{key}_spread"] = None if None in values else float(np.std(values, ddof=1))
     mean["per_class"] = {
-        name: {"overlap": _mean([entry["per_class"][name]["overlap"] for entry in found]), "support": first["support"]}
+        name: {
+            key: first[key] if key == "support" else _mean([entry["per_class"][name][key] for entry in found])
+            for key in first
+        }
         for name, first in found[0]["per_class"].items()
     }
-    scores = [math.nan if entry["macro"] is None else entry["macro"] for entry in found]
-    spread = float(np.std(scores, ddof=1))
-    return {**mean, "macro_spread": None if math.isnan(spread) else spread}
+    return mean
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

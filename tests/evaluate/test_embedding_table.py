@@ -42,6 +42,9 @@ def test_several_runs_are_averaged() -> None:
     scores = [overlap(run, LABELS, 3) for run in RUNS]
     assert row["overlap"]["cosine"]["macro"] == pytest.approx(np.mean([score.macro for score in scores]))
     assert row["overlap"]["cosine"]["macro_spread"] == pytest.approx(np.std([s.macro for s in scores], ddof=1))
+    votes = [neighbour_vote(run, LABELS, 3) for run in RUNS]
+    assert row["vote"]["cosine"]["recall"] == pytest.approx(np.mean([vote.recall for vote in votes]))
+    assert row["vote"]["cosine"]["per_class"]["Bent"]["support"] == votes[0].per_class[2][2]
     layered = row["overlap"]["cosine"]["per_class"]["Layered"]
     assert layered["overlap"] == pytest.approx(np.mean([score.per_class[6] for score in scores]))
     assert row["linear"] == linear_evaluation(RUNS, LABELS, (0, 1)).to_dict()
