@@ -28,6 +28,9 @@ from .local_windows import check_images
 COMPONENTS = 1024
 """Dimensions of every embedding in P2."""
 
+EXACT_IMAGES = 4096
+"""Images up to which PCA and kernel PCA are solved exactly."""
+
 
 def pca(
     images: Tensor, components: int = COMPONENTS, *, metric: Metric = "correlation", seed: int = 0
@@ -41,12 +44,13 @@ def pca(
         At most the number of pixels and N - 1 are taken.
     metric : str
     seed : int
-        Of the randomised solver, which scikit-learn takes for large data.
+        Of the randomised solver, which is taken for more than 4096 images: its last components are approximate.
     """
     from sklearn.decomposition import PCA
 
     pixels, size = _pixels(images), _most(images, components)
-    model = PCA(size, random_state=seed).fit(pixels)
+    solver = "full" if len(pixels) <= EXACT_IMAGES else "randomized"
+    model = PCA(size, svd_solver=solver, random_state=seed).fit(pixels)
     return _fitted("PCA", model.transform, pixels, metric, {"components": size, "seed": seed})
 
 
@@ -79,7 +83,8 @@ def kernel_pca(
     pixels, size = _pixels(images), _most(images, components)
     if kernel == "rbf" and gamma is None:
         gamma = 1 / max(_median_square_distance(pixels), np.finfo(float).tiny)
-    model = KernelPCA(size, kernel=kernel, gamma=gamma, random_state=seed).fit(pixels)
+    solver = "dense" if len(pixels) <= EXACT_IMAGES else "randomized"
+    model = KernelPCA(size, kernel=kernel, gamma=gamma, eigen_solver=solver, random_state=seed).fit(pixels)
     settings = {"components": size, "kernel": kernel, "gamma": gamma, "seed": seed}
     return _fitted(f"Kernel PCA ({kernel})", model.transform, pixels, metric, settings)
 

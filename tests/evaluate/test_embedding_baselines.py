@@ -56,6 +56,10 @@ def test_pca_keeps_all_distances_and_is_linear_kernel_pca(images: Tensor) -> Non
     centred = images.flatten(1).double().numpy() - images.flatten(1).double().numpy().mean(axis=0)
     _, values, _ = np.linalg.svd(centred)
     np.testing.assert_allclose(np.linalg.norm(few.embeddings, axis=0), values[:2])
+    # Some of many components are as exact as all of them.
+    large = torch.rand(80, 1, 24, 24, generator=torch.Generator().manual_seed(1))
+    some, kernel = pca(large, 20), kernel_pca(large, 20)
+    np.testing.assert_allclose(np.abs(some.embeddings), np.abs(kernel.embeddings), atol=1e-8)
 
 
 def test_rbf_kernel_pca_distances(images: Tensor) -> None:
