@@ -28,7 +28,7 @@ from cdifast.jobs import MapSettings, unwrapped_and_maps
 from cdifast.labels import CLASSES
 from cdifast.quickstart import QuickstartResult, run_quickstart
 from cdifast.train import TrainConfig, TrainingInterrupted
-from cdifast.train.classify import _Run as TrainingRun
+from cdifast.train.run import TrainingRun
 
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("matplotlib")

@@ -31,7 +31,7 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_commands_and_options_exist() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    lines = re.findall(r"^cdifast (\w+)(.*)$", README, flags=re.MULTILINE)
+    lines = re.findall(r"^cdifast ([\w-]+)(.*)$", README, flags=re.MULTILINE)
     assert {name for name, _ in lines} == set(commands) - {"quickstart"}
     for name, rest in lines:
         known = {option for parameter in commands[name].params for option in parameter.opts}

@@ -11,10 +11,12 @@ from .dataset import FrameDataset
 from .errors import FrameError, MissingFileError
 from .finite import check_finite
 from .frames import Frames, open_frames
+from .label_table import LabelTable, read_label_table, write_label_table
 from .loader import FrameBatch, FrameLoader
+from .map_input import MapPreparation
 from .order import FrameOrder
 from .pipeline import FramePipeline
-from .prepare import InputPreparation, prepare_batch, prepare_frames
+from .prepare import InputPreparation, Preparation, prepare_batch, prepare_frames
 from .reading import SkippedFrame
 from .recognition import LAYOUTS
 from .row_file import RowDataset, RowFile, nxdata
@@ -33,7 +35,10 @@ __all__ = [
     "FramePipeline",
     "Frames",
     "InputPreparation",
+    "LabelTable",
+    "MapPreparation",
     "MissingFileError",
+    "Preparation",
     "RowDataset",
     "RowFile",
     "SkippedFrame",
@@ -42,5 +47,7 @@ __all__ = [
     "open_frames",
     "prepare_batch",
     "prepare_frames",
+    "read_label_table",
     "write_cxi",
+    "write_label_table",
 ]

@@ -265,11 +265,15 @@ class Augmentation:
             raise ValueError(f"images: found shape {tuple(images.shape)}, expected (N, C, H, W)")
         if not images.is_floating_point():
             raise TypeError(f"images: found dtype {images.dtype}, expected a floating one")
+        changes = self.changes(self.uniforms(len(images), generator), *images.shape[-2:])
+        return apply_changes(images, self, changes)[0]
+
+    def uniforms(self, count: int, generator: torch.Generator) -> NDArray[np.float64]:
+        """The random numbers of `count` images, (count, 4 or 19), for `changes`; `generator` is on the CPU."""
         # The first four rows come first, so that they do not depend on what else is switched on.
         parts = [CLASSIC] if self._draws == CLASSIC else [CLASSIC, DRAWS - CLASSIC]
-        draws = [torch.rand(rows, images.shape[0], generator=generator, dtype=torch.float64) for rows in parts]
-        changes = self.changes(torch.cat(draws).T.numpy(), *images.shape[-2:])
-        return apply_changes(images, self, changes)[0]
+        draws = [torch.rand(rows, count, generator=generator, dtype=torch.float64) for rows in parts]
+        return torch.cat(draws).T.numpy()
 
 
 P1: Final = Augmentation()

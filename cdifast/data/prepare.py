@@ -1,4 +1,4 @@
-"""From detector frames to network input: masked area average, padding to a square, scaling."""
+"""From detector frames to network input: masked area average, padding to a square, scaling; or correlation maps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from .arguments import as_frames, as_mask
 from .finite import check_finite
 from .frames import Frames
+from .map_input import KIND, MapPreparation, MapPreparer
 from .resize import Filter, Resizer
 
 Scaling = Literal["mean", "minmax", "none"]
@@ -86,7 +88,7 @@ class InputPreparation:
 def prepare_frames(
     source: FrameSource,
     mask: ArrayLike | None = None,
-    preparation: InputPreparation | None = None,
+    preparation: Preparation | None = None,
     *,
     chunk: int = 64,
     device: str | torch.device = "cpu",
@@ -104,7 +106,7 @@ def prepare_frames(
         Good pixels, bool, True = good (as `Frames.mask`): (H, W) for all frames or (N, H, W). None: all
         pixels are good. Of `Frames` whose masks differ, ``None`` or their ``mask`` is each frame's own.
     preparation
-        Size and scaling; None: `InputPreparation()`.
+        Size and scaling, or `MapPreparation`; None: `InputPreparation()`.
     chunk
         Frames read at once.
     device
@@ -129,7 +131,7 @@ def prepare_frames(
     if chunk < 1:
         raise ValueError(f"chunk: found {chunk}, expected at least 1")
     count = len(source)
-    good = None if mask is None else _as_mask(mask)
+    good = None if mask is None else as_mask(mask)
     if good is not None and good.ndim == 3 and len(good) != count:
         raise ValueError(f"mask: found {len(good)} masks for {count} frames, expected as many or one")
     inputs = torch.empty(count, 1, preparation.size, preparation.size)
@@ -139,13 +141,13 @@ def prepare_frames(
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
         raw = source[start:stop]
-        frames = _as_tensor(raw)
+        frames = as_frames(raw)
         if own is not None:
             good = own.read_mask(slice(start, stop), images=np.asarray(raw))
-            preparer = Preparer.of(frames, good, preparation, device)
+            preparer = _preparer_of(frames, good, preparation, device)
         elif preparer is None or (good is not None and good.ndim == 3):
             part = good[start:stop] if good is not None and good.ndim == 3 else good
-            preparer = Preparer.of(frames, part, preparation, device)
+            preparer = _preparer_of(frames, part, preparation, device)
         inputs[start:stop] = preparer.checked(frames, start, named)
         if progress is not None:
             progress(stop, count)
@@ -155,7 +157,7 @@ def prepare_frames(
 def prepare_batch(
     frames: ArrayLike | torch.Tensor,
     mask: ArrayLike | None = None,
-    preparation: InputPreparation | None = None,
+    preparation: Preparation | None = None,
     *,
     device: str | torch.device = "cpu",
     first_index: int = 0,
@@ -191,8 +193,8 @@ def prepare_batch(
     ValueError, TypeError
         As in `prepare_frames`.
     """
-    values = _as_tensor(frames)
-    return Preparer.of(values, mask, preparation or InputPreparation(), device).checked(values, first_index, source)
+    values = as_frames(frames)
+    return _preparer_of(values, mask, preparation or InputPreparation(), device).checked(values, first_index, source)
 
 
 class Preparer:
@@ -233,7 +235,7 @@ class Preparer:
         device: str | torch.device = "cpu",
         resizer: Resizer | None = None,
     ) -> None:
-        good = torch.ones(1, *shape, dtype=torch.bool) if mask is None else torch.from_numpy(_as_mask(mask).copy())
+        good = torch.ones(1, *shape, dtype=torch.bool) if mask is None else torch.from_numpy(as_mask(mask).copy())
         if good.shape[-2:] != shape:
             raise ValueError(f"mask: found shape {tuple(good.shape)}, expected {shape} or (N, {shape[0]}, {shape[1]})")
         good = good if good.dim() == 3 else good[None]
@@ -248,25 +250,11 @@ class Preparer:
         self._whole = self.bad is None and shape[0] == shape[1]
         self._count = self.valid.sum(dim=(1, 2), keepdim=True).clamp_min(1)
 
-    @classmethod
-    def of(
-        cls,
-        frames: torch.Tensor,
-        mask: ArrayLike | None,
-        preparation: InputPreparation,
-        device: str | torch.device = "cpu",
-    ) -> Preparer:
-        """For frames like these; with a mask (N, H, W) for these alone."""
-        shape = frames.shape
-        if mask is not None and np.shape(mask) not in (shape, shape[1:]) and np.ndim(mask) in (2, 3):
-            raise ValueError(f"mask: found shape {np.shape(mask)}, expected {tuple(shape[1:])} or {tuple(shape)}")
-        return cls((shape[1], shape[2]), mask, preparation, device)
-
     def checked(
         self, frames: ArrayLike | torch.Tensor, first_index: int = 0, source: Frames | None = None
     ) -> torch.Tensor:
         """Turn frames (N, H, W) into images (N, 1, S, S); a `FrameError` names the first with a NaN or infinity."""
-        values = _as_tensor(frames)
+        values = as_frames(frames)
         images = self(values)
         if values.is_floating_point() and not torch.isfinite(images).all():
             # Products carry a NaN or infinity of any good pixel into the images; only then is it worth looking for.
@@ -295,32 +283,61 @@ class Preparer:
         return images
 
 
-def _as_tensor(frames: ArrayLike | torch.Tensor) -> torch.Tensor:
-    """As a tensor of a type that `Tensor.copy_` converts to float32, without a copy where that can be."""
-    if isinstance(frames, torch.Tensor):
-        tensor = frames
-    else:
-        array = np.asarray(frames)
-        if array.dtype.kind not in "buif":
-            raise TypeError(f"frames: found dtype {array.dtype}, expected real numbers")
-        # torch knows no foreign byte order, negative strides or read-only memory: there NumPy converts.
-        if not (array.dtype.isnative and array.flags.c_contiguous and array.flags.writeable):
-            array = np.ascontiguousarray(array, dtype=np.float32)
-            array = array if array.flags.writeable else array.copy()
-        tensor = torch.from_numpy(array)
-    if tensor.is_complex():
-        raise TypeError(f"frames: found dtype {tensor.dtype}, expected real numbers")
-    if tensor.dim() != 3:
-        raise ValueError(f"frames: found shape {tuple(tensor.shape)}, expected (N, H, W)")
-    if 0 in tensor.shape[1:]:
-        raise ValueError(f"frames: found shape {tuple(tensor.shape)}, frames without pixels")
-    return tensor
+Preparation = InputPreparation | MapPreparation
+"""How frames become network input: images, or correlation maps."""
 
 
-def _as_mask(mask: ArrayLike | torch.Tensor) -> NDArray[np.bool_]:
-    array = np.asarray(mask)
-    if array.dtype != np.bool_:
-        raise TypeError(f"mask: found dtype {array.dtype}, expected bool with True for good pixels")
-    if array.ndim not in (2, 3):
-        raise ValueError(f"mask: found shape {array.shape}, expected (H, W) or (N, H, W)")
-    return array
+def preparation_of(card_input: dict[str, Any]) -> Preparation:
+    """What a weights' card says of its input (`ModelCard.input`), the inverse of either `to_dict`.
+
+    Raises
+    ------
+    ValueError
+        Nothing is said, or something that this version does not know.
+    """
+    if not card_input:
+        raise ValueError("the card does not say how frames were prepared for training; train again")
+    content = dict(card_input)
+    kind = content.pop("kind", None)
+    if kind is None:
+        return InputPreparation.from_dict(content)
+    if kind != KIND:
+        raise ValueError(f"input preparation: found kind {kind!r}, expected {KIND!r} or none")
+    unknown = content.keys() - {entry.name for entry in fields(MapPreparation)}
+    if unknown:
+        raise ValueError(f"input preparation: unknown entries {', '.join(sorted(unknown))}")
+    return MapPreparation(**content)
+
+
+def make_preparer(
+    shape: tuple[int, int],
+    mask: ArrayLike | None,
+    preparation: Preparation,
+    device: str | torch.device = "cpu",
+    *,
+    like: Preparer | MapPreparer | None = None,
+) -> Preparer | MapPreparer:
+    """What turns frames of one shape under one mask into network input.
+
+    Parameters
+    ----------
+    shape, mask, device
+        As `Preparer`.
+    preparation
+        Images or correlation maps.
+    like
+        Another one for the same shape and preparation, whose buffers are used.
+    """
+    if isinstance(preparation, MapPreparation):
+        return MapPreparer(shape, mask, preparation, device)
+    return Preparer(shape, mask, preparation, device, like.resizer if isinstance(like, Preparer) else None)
+
+
+def _preparer_of(
+    frames: torch.Tensor, mask: ArrayLike | None, preparation: Preparation, device: str | torch.device
+) -> Preparer | MapPreparer:
+    """For frames like these; with a mask (N, H, W) for these alone."""
+    shape = frames.shape
+    if mask is not None and np.shape(mask) not in (shape, shape[1:]) and np.ndim(mask) in (2, 3):
+        raise ValueError(f"mask: found shape {np.shape(mask)}, expected {tuple(shape[1:])} or {tuple(shape)}")
+    return make_preparer((shape[1], shape[2]), mask, preparation, device)

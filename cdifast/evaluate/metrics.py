@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cdifast.labels import CLASSES
 
+from ._checks import binary_labels, json_number
 from .rules import RuleViolations, rule_violations
 
 
@@ -65,15 +65,12 @@ class ClassificationMetrics:
     def to_dict(self) -> dict[str, Any]:
         """As JSON-serialisable dictionary; NaN (not measurable) becomes None."""
         return {
-            "accuracy": _json_number(self.accuracy),
-            "precision": _json_number(self.precision),
-            "recall": _json_number(self.recall),
+            "accuracy": json_number(self.accuracy),
+            "precision": json_number(self.precision),
+            "recall": json_number(self.recall),
             "images": self.images,
             "per_class": [
-                {
-                    key: _json_number(value) if isinstance(value, float) else value
-                    for key, value in asdict(entry).items()
-                }
+                {key: json_number(value) if isinstance(value, float) else value for key, value in asdict(entry).items()}
                 for entry in self.per_class
             ],
             "violations_per_image": self.violations.per_image,
@@ -116,8 +113,8 @@ def classification_metrics(
     ValueError
         Other shapes, or values other than 0 and 1 (probabilities, for example).
     """
-    truth = _as_binary(labels, "labels", classes)
-    predicted = _as_binary(predictions, "predictions", classes)
+    truth = binary_labels(labels, "labels", classes)
+    predicted = binary_labels(predictions, "predictions", classes)
     if truth.shape != predicted.shape:
         raise ValueError(f"predictions: found shape {predicted.shape}, the labels have {truth.shape}")
     true_positive = (truth & predicted).sum(axis=0)
@@ -141,18 +138,3 @@ def _ratios(true_positive: int, false_positive: int, false_negative: int, total:
     precision = true_positive / predicted if predicted else (0.0 if support else math.nan)
     recall = true_positive / support if support else math.nan
     return accuracy, precision, recall
-
-
-def _as_binary(values: ArrayLike, name: str, classes: Sequence[str]) -> NDArray[np.bool_]:
-    array = np.asarray(values)
-    if array.ndim != 2 or array.shape[1] != len(classes):
-        raise ValueError(f"{name}: found shape {array.shape}, expected (N, {len(classes)})")
-    wrong = (array != 0) & (array != 1)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise ValueError(f"{name}: found {array[row, column]} at [{row}, {column}], expected only 0 and 1")
-    return array != 0
-
-
-def _json_number(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -38,6 +38,14 @@ class RuleViolations:
         return np.bincount(broken, minlength=self.images)
 
     @property
+    def matrix(self) -> NDArray[np.uint8]:
+        """Which rules each image breaks, (images, rules) uint8 of 0 and 1, rules in the order of `by_rule`."""
+        broken = np.zeros((self.images, len(self.by_rule)), np.uint8)
+        for column, indices in enumerate(self.by_rule.values()):
+            broken[indices, column] = 1
+        return broken
+
+    @property
     def per_image(self) -> float:
         """Broken rules per image (an image may break several); 0 without images."""
         return sum(map(len, self.by_rule.values())) / self.images if self.images else 0.0

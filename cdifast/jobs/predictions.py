@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from cdifast.data import Frames, RowDataset, nxdata
-from cdifast.data.prepare import InputPreparation, Preparer
 from cdifast.evaluate import labels_from_probabilities, predict_probabilities, rule_violations
 from cdifast.nn import load_classifier
 
+from .network_input import NetworkInput
+from .prediction_files import GROUP, rule_names
 from .rows import refuse_inputs, run_over_frames
 
 
@@ -32,9 +33,10 @@ def write_predictions(
     """Write a network's prediction for every frame to an HDF5 file, in stack order, keyed by event.
 
     The file's ``/entry_1/predictions`` holds ``probability`` (N, C) float32, ``label`` (N, C) uint8 (probability at
-    or above the class's threshold on the weights' card) and ``broken_rules`` (N,) uint8, the number of exclusion
-    rules that the labels break; class names and thresholds are attributes. An interrupted job continues when the
-    same call is repeated.
+    or above the class's threshold on the weights' card), ``broken_rules`` (N,) uint8, the number of exclusion rules
+    that the labels break, and ``rule_broken`` (N, R) uint8, which of them (left out where no rule speaks of these
+    classes); names of classes and rules and the thresholds are attributes. An interrupted job continues when the same
+    call is repeated. `read_predictions` reads the file, `write_prediction_table` makes a CSV table of it.
 
     Parameters
     ----------
@@ -67,33 +69,30 @@ def write_predictions(
     """
     refuse_inputs(output, [weights])
     model, card = load_classifier(weights, device=device)
-    if not card.input:
-        raise ValueError(f"{weights}: its card does not say how frames were prepared for training; train again")
-    preparation = InputPreparation.from_dict(card.input)
-    whole = Preparer(frames.shape[1:], frames.mask, preparation, device)
+    network_input = NetworkInput(card, weights, frames, device)
     digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
 
-    def compute(images: NDArray[Any], good: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
-        own = good is not None and good.ndim == 3
-        preparer = Preparer(frames.shape[1:], good, preparation, device, whole.resizer) if own else whole
-        probabilities = predict_probabilities(model, preparer.checked(images))
-        labels = labels_from_probabilities(probabilities, card.thresholds)
-        return {
-            "probability": probabilities.numpy(),
-            "label": labels,
-            "broken_rules": rule_violations(labels, card.classes).counts.astype(np.uint8),
-        }
+    rules = rule_names(card.classes)
 
-    group = "/entry_1/predictions"
-    classes = list(card.classes)
+    def compute(images: NDArray[Any], good: NDArray[np.bool_] | None) -> dict[str, NDArray[Any]]:
+        probabilities = predict_probabilities(model, network_input(images, good))
+        labels = labels_from_probabilities(probabilities, card.thresholds)
+        broken = rule_violations(labels, card.classes).matrix
+        rows = {"probability": probabilities.numpy(), "label": labels, "broken_rules": broken.sum(axis=1, dtype="u1")}
+        return {**rows, "rule_broken": broken} if rules else rows
+
+    group, classes = GROUP, list(card.classes)
+    columns = [
+        RowDataset("probability", (len(classes),), "float32", path=f"{group}/probability"),
+        RowDataset("label", (len(classes),), "uint8", path=f"{group}/label"),
+        RowDataset("broken_rules", (), "uint8", path=f"{group}/broken_rules"),
+    ]
+    if rules:
+        columns.append(RowDataset("rule_broken", (len(rules),), "uint8", path=f"{group}/rule_broken"))
     return run_over_frames(
         frames,
         output,
-        [
-            RowDataset("probability", (len(classes),), "float32", path=f"{group}/probability"),
-            RowDataset("label", (len(classes),), "uint8", path=f"{group}/label"),
-            RowDataset("broken_rules", (), "uint8", path=f"{group}/broken_rules"),
-        ],
+        columns,
         compute,
         description="predictions",
         fingerprint={"weights sha256": digest},
@@ -103,6 +102,7 @@ def write_predictions(
                 "probability",
                 classes=classes,
                 thresholds=list(card.thresholds),
+                **({"rules": rules} if rules else {}),
                 weights=os.fspath(weights),
                 weights_sha256=digest,
             ),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final, Literal
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from .log_activation import LogActivation
+from .checks import check_images, check_sizes
+from .first_activation import FirstActivation, first_activation_layer
+from .initialization import truncated_normal_
 
-FirstActivation = Literal["log", "leaky", "none"]
+PoolPadding = Literal["both", "tensorflow"]
 
 _BLOCKS_PER_STAGE: Final[dict[int, tuple[int, int, int, int]]] = {
     18: (2, 2, 2, 2),
@@ -19,9 +21,6 @@ _BLOCKS_PER_STAGE: Final[dict[int, tuple[int, int, int, int]]] = {
     101: (3, 4, 23, 3),
 }
 _STEM_CHANNELS: Final = 64
-
-# Standard deviation of the standard normal distribution cut off at +-2.
-_TRUNCATED_STD: Final = 0.8796256610342398
 
 
 class _PreActivation(nn.Sequential):
@@ -96,6 +95,25 @@ class BottleneckBlock(nn.Module):
         return self.conv3(self.preact3(residual)) + shortcut
 
 
+class _FirstPool(nn.Module):
+    """Max pooling 3 / 2 with one row and column of padding on both sides, or where TensorFlow's "SAME" puts them."""
+
+    def __init__(self, padding: PoolPadding) -> None:
+        super().__init__()
+        if padding not in ("both", "tensorflow"):
+            raise ValueError(f"pool_padding: found {padding!r}, expected 'both' or 'tensorflow'")
+        self.padding = padding
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.padding == "both":
+            return functional.max_pool2d(x, 3, 2, 1)
+        # "SAME" pads an even side after its last pixel only: the windows that ceil_mode lets run over the edge.
+        return functional.max_pool2d(x, 3, 2, (x.shape[2] % 2, x.shape[3] % 2), ceil_mode=True)
+
+    def extra_repr(self) -> str:
+        return f"padding={self.padding!r}"
+
+
 class PreActResNet(nn.Module):
     """Pre-activation residual network; build it with `preact_resnet`, which describes the arguments.
 
@@ -124,9 +142,12 @@ class PreActResNet(nn.Module):
         negative_slope: float = 0.2,
         batch_norm_momentum: float = 0.997,
         batch_norm_eps: float = 1e-5,
+        pool_padding: PoolPadding = "both",
     ) -> None:
         super().__init__()
-        _check_arguments(depth, num_classes, in_channels, width, batch_norm_momentum)
+        check_sizes(depth, _BLOCKS_PER_STAGE, num_classes, in_channels, width)
+        if not 0 <= batch_norm_momentum < 1:
+            raise ValueError(f"batch_norm_momentum: found {batch_norm_momentum}, expected 0 <= momentum < 1")
         self.arguments: dict[str, Any] = {
             "depth": depth,
             "num_classes": num_classes,
@@ -138,6 +159,7 @@ class PreActResNet(nn.Module):
             "negative_slope": negative_slope,
             "batch_norm_momentum": batch_norm_momentum,
             "batch_norm_eps": batch_norm_eps,
+            "pool_padding": pool_padding,
         }
         block = BasicBlock if depth < 50 else BottleneckBlock
         norm = {
@@ -149,8 +171,8 @@ class PreActResNet(nn.Module):
         channels = max(1, round(_STEM_CHANNELS * width))
         self.in_channels = in_channels
         self.conv1 = _conv(in_channels, channels, 7, 2)
-        self.first_activation = _first_activation(first_activation, alpha, learnable_alpha, negative_slope)
-        self.pool = nn.MaxPool2d(3, 2, padding=1)
+        self.first_activation = first_activation_layer(first_activation, alpha, learnable_alpha, negative_slope)
+        self.pool = _FirstPool(pool_padding)
         stages = []
         channels_in = channels
         for stage, blocks in enumerate(_BLOCKS_PER_STAGE[depth]):
@@ -176,9 +198,7 @@ class PreActResNet(nn.Module):
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                fan_in = module.weight[0].numel()
-                std = 1 / math.sqrt(fan_in) / _TRUNCATED_STD
-                nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+                truncated_normal_(module.weight)
             elif isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
         nn.init.xavier_uniform_(self.classifier.weight)
@@ -204,7 +224,7 @@ class PreActResNet(nn.Module):
         TypeError
             Not a floating-point tensor.
         """
-        _check_images(x, self.in_channels)
+        check_images(x, self.in_channels)
         x = self.pool(self.first_activation(self.conv1(x)))
         return self.final_preact(self.stages(x)).mean(dim=(2, 3))
 
@@ -225,6 +245,7 @@ def preact_resnet(
     negative_slope: float = 0.2,
     batch_norm_momentum: float = 0.997,
     batch_norm_eps: float = 1e-5,
+    pool_padding: PoolPadding = "both",
 ) -> PreActResNet:
     """Pre-activation residual network of P1 (table 8; He et al. 2016).
 
@@ -242,7 +263,8 @@ def preact_resnet(
         Channels of the input images.
     width
         Factor on the number of channels of every convolution, the first one included (64, 64, 128, 256,
-        512 at 1); any positive number, channels are rounded. P1 says "wide", its code uses 1.
+        512 at 1); any positive number, channels are rounded. P1 says "wide", but its table 8 prints the
+        channels of 1, and its code uses 1.
     first_activation
         After the first convolution: ``"log"`` (P1 section 5.1), ``"leaky"``, or ``"none"`` (P1's unmodified
         network).
@@ -257,6 +279,9 @@ def preact_resnet(
         0.997 needs about a thousand steps to settle: see `cdifast.train.recalibrate_batch_norm`.
     batch_norm_eps
         Added to the variance.
+    pool_padding
+        Where the max pooling's padding lies: ``"both"`` sides, or as ``"tensorflow"`` places it, whose
+        windows on an even side (112 of 224) lie one pixel later (C1; P1 does not say).
 
     Returns
     -------
@@ -266,7 +291,7 @@ def preact_resnet(
     Raises
     ------
     ValueError
-        A depth or first activation other than those above, or a number out of range.
+        A depth, first activation or padding other than those above, or a number out of range.
     """
     return PreActResNet(
         depth,
@@ -279,42 +304,5 @@ def preact_resnet(
         negative_slope=negative_slope,
         batch_norm_momentum=batch_norm_momentum,
         batch_norm_eps=batch_norm_eps,
+        pool_padding=pool_padding,
     )
-
-
-def _first_activation(kind: FirstActivation, alpha: float, learnable_alpha: bool, negative_slope: float) -> nn.Module:
-    if kind == "log":
-        return LogActivation(alpha, learnable=learnable_alpha)
-    if kind == "leaky":
-        return nn.LeakyReLU(negative_slope)
-    if kind == "none":
-        return nn.Identity()
-    raise ValueError(f"first_activation: found {kind!r}, expected 'log', 'leaky' or 'none'")
-
-
-def _check_arguments(depth: int, num_classes: int, in_channels: int, width: float, batch_norm_momentum: float) -> None:
-    if depth not in _BLOCKS_PER_STAGE:
-        raise ValueError(f"depth: found {depth}, expected one of {', '.join(map(str, _BLOCKS_PER_STAGE))}")
-    if num_classes < 1:
-        raise ValueError(f"num_classes: found {num_classes}, expected at least 1")
-    if in_channels < 1:
-        raise ValueError(f"in_channels: found {in_channels}, expected at least 1")
-    if not (math.isfinite(width) and width > 0):
-        raise ValueError(f"width: found {width}, expected a positive number")
-    if not 0 <= batch_norm_momentum < 1:
-        raise ValueError(f"batch_norm_momentum: found {batch_norm_momentum}, expected 0 <= momentum < 1")
-
-
-def _check_images(x: torch.Tensor, in_channels: int) -> None:
-    if x.dim() != 4:
-        hint = "; add the channel axis with images[:, None]" if x.dim() == 3 else ""
-        raise ValueError(f"images: found shape {tuple(x.shape)}, expected (N, {in_channels}, H, W){hint}")
-    if x.shape[1] != in_channels:
-        raise ValueError(
-            f"images: found {x.shape[1]} channels in shape {tuple(x.shape)}, this network takes {in_channels}"
-        )
-    if not x.is_floating_point():
-        raise TypeError(
-            f"images: found dtype {x.dtype}, expected a floating one; "
-            "cdifast.data.prepare turns detector frames into network input"
-        )

@@ -6,6 +6,7 @@ reading a file from a stranger runs no code.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -19,11 +20,19 @@ from torch import nn
 from cdifast import __version__
 from cdifast._atomic import whole_file
 
+from .contrastive import contrastive_model
 from .preact_resnet import preact_resnet
+from .resnet_d import resnet_d
+from .vgg import vgg
 
 _FORMAT: Final = "cdifast-weights-1"
 
-ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {"preact_resnet": preact_resnet}
+ARCHITECTURES: Final[dict[str, Callable[..., nn.Module]]] = {
+    "contrastive": contrastive_model,
+    "preact_resnet": preact_resnet,
+    "resnet_d": resnet_d,
+    "vgg": vgg,
+}
 """Constructors of the networks that `load_classifier` can rebuild, by the name on the card."""
 
 
@@ -237,13 +246,22 @@ def _check_architecture(model: nn.Module, card: ModelCard, source: str) -> None:
     if architecture is not None and architecture != card.architecture:
         raise ValueError(f"{source}: weights of {card.architecture!r}, but the network is {architecture!r}")
     arguments = getattr(model, "arguments", None)
-    if arguments is not None and arguments != card.arguments:
+    described = _defaults(card.architecture) | card.arguments
+    if arguments is not None and arguments != described:
         differing = [
-            f"{name} {card.arguments.get(name)!r} (weights), {arguments.get(name)!r} (network)"
-            for name in sorted(arguments.keys() | card.arguments.keys())
-            if arguments.get(name) != card.arguments.get(name)
+            f"{name} {described.get(name)!r} (weights), {arguments.get(name)!r} (network)"
+            for name in sorted(arguments.keys() | described.keys())
+            if arguments.get(name) != described.get(name)
         ]
         raise ValueError(f"{source}: weights of another {card.architecture}: {'; '.join(differing)}")
+
+
+def _defaults(architecture: str) -> dict[str, Any]:
+    """Defaults of a constructor: what a card means that was written before the constructor had the argument."""
+    if architecture not in ARCHITECTURES:
+        return {}
+    parameters = inspect.signature(ARCHITECTURES[architecture]).parameters.values()
+    return {entry.name: entry.default for entry in parameters if entry.default is not entry.empty}
 
 
 def _check_classes(card: ModelCard, classes: Sequence[str], path: str | os.PathLike[str]) -> None:

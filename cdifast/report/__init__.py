@@ -4,6 +4,7 @@ matplotlib loads when a figure is drawn (``pip install 'cdifast[eval]'``).
 """
 
 from .comparison import Comparison, Estimate, Method, compare
+from .explanation import draw_explanations
 from .machine import describe_machine, describe_versions
 from .page import Report, render, verdict
 
@@ -15,6 +16,7 @@ __all__ = [
     "compare",
     "describe_machine",
     "describe_versions",
+    "draw_explanations",
     "render",
     "verdict",
 ]

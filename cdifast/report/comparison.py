@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdifast.evaluate import ClassificationMetrics, classification_metrics
+from cdifast.evaluate.intervals import resampled_sums
 from cdifast.labels import CLASSES
 
 METRICS: Final = ("accuracy", "precision", "recall")
@@ -159,7 +160,7 @@ def compare(
     metrics = [classification_metrics(truth, values, classes) for values in predictions]
     counts = np.stack([_counts(truth, values) for values in predictions], axis=1)
     measured = _ratios(counts.sum(axis=0))
-    resampled = _resampled_ratios(counts, resamples, seed)
+    resampled = _ratios(resampled_sums(counts, resamples, seed))
     methods = []
     for index, (name, values) in enumerate(zip(("network", *baselines), metrics, strict=True)):
         pooled = {key: _estimate(measured[index, k], resampled[:, index, k]) for k, key in enumerate(METRICS)}
@@ -188,21 +189,11 @@ def _counts(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64]:
     return np.stack([cell.sum(axis=1) for cell in cells], axis=1)
 
 
-def _ratios(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _ratios(counts: NDArray[Any]) -> NDArray[np.float64]:
     """(..., 4) counts to (..., 3) accuracy, precision, recall; NaN where the denominator is 0."""
     hit, surplus, missed, total = np.moveaxis(counts.astype(np.float64), -1, 0)
     with np.errstate(invalid="ignore"):
         return np.stack([(total - surplus - missed) / total, hit / (hit + surplus), hit / (hit + missed)], axis=-1)
-
-
-def _resampled_ratios(counts: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.float64]:
-    """(resamples, methods, 3): the ratios of each resample."""
-    images = len(counts)
-    rng = np.random.default_rng(seed)
-    sums = np.empty((resamples, *counts.shape[1:]), np.int64)
-    for row in range(resamples):
-        sums[row] = counts[rng.integers(images, size=images)].sum(axis=0)
-    return _ratios(sums)
 
 
 def _estimate(value: float, resampled: NDArray[np.float64]) -> Estimate:

@@ -57,15 +57,15 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """The same function, drawing in the report's style."""
 
     @functools.wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with _style():
             return draw(*args, **kwargs)
 
-    return styled
+    return in_style
 
 
 def png(figure: Figure, *, dpi: int = 130) -> bytes:
@@ -121,7 +121,7 @@ def draw_shot(axes: Axes, image: NDArray[Any], mask: NDArray[np.bool_] | None) -
     _bare(axes)
 
 
-@_styled
+@styled
 def draw_frames(frames: Frames, count: int = 8) -> Figure:
     """Some frames of a stack, evenly spread over it, with their labels where it has any.
 
@@ -136,7 +136,7 @@ def draw_frames(frames: Frames, count: int = 8) -> Figure:
     return captioned_shots([frames[index] for index in chosen], [_title(frames, k) for k in chosen], frames.mask)
 
 
-@_styled
+@styled
 def draw_maps(frames: Frames, settings: MapSettings | None = None, count: int = 3) -> Figure:
     """Some frames of a stack, evenly spread over it: detector image, unwrapped view and correlation map.
 
@@ -168,7 +168,7 @@ def draw_maps(frames: Frames, settings: MapSettings | None = None, count: int = 
     )
 
 
-@_styled
+@styled
 def shots_by_label_set(
     images: Sequence[Sequence[NDArray[Any]]], titles: Sequence[str], mask: NDArray[np.bool_] | None
 ) -> Figure:
@@ -184,7 +184,7 @@ def shots_by_label_set(
         (H, W), True = good pixel, or None.
     """
     columns = max(map(len, images))
-    figure = _figure(1.55 * columns, 1.8 * len(images))
+    figure = new_figure(1.55 * columns, 1.8 * len(images))
     rows = figure.subfigures(len(images), 1, squeeze=False)[:, 0]
     for row, examples, title in zip(rows, images, titles, strict=True):
         row.suptitle(title, x=0.01, ha="left", fontsize=10)
@@ -196,7 +196,7 @@ def shots_by_label_set(
     return figure
 
 
-@_styled
+@styled
 def three_views(
     images: NDArray[Any],
     unwrapped: NDArray[Any],
@@ -228,7 +228,7 @@ def three_views(
         Order of the maps' upper triangle.
     """
     count = len(images)
-    figure = _figure(9.2, 2.75 * count + 0.3)
+    figure = new_figure(9.2, 2.75 * count + 0.3)
     grid = figure.subplots(count, 3, squeeze=False, width_ratios=(1, 1.45, 1.2))
     low, high = radii
     for (shot, view, correlation), image, polar, values, title in zip(
@@ -266,7 +266,7 @@ def three_views(
     return figure
 
 
-@_styled
+@styled
 def class_counts(classes: Sequence[str], train: NDArray[np.int64], held_out: NDArray[np.int64]) -> Figure:
     """How many shots each class has, split into training and held-out ones.
 
@@ -277,7 +277,7 @@ def class_counts(classes: Sequence[str], train: NDArray[np.int64], held_out: NDA
     train, held_out
         Shots of each class in either split, (C,).
     """
-    figure = _figure(7.2, 0.32 * len(classes) + 0.9)
+    figure = new_figure(7.2, 0.32 * len(classes) + 0.9)
     axes = figure.subplots()
     rows = np.arange(len(classes))
     axes.barh(rows, train, color=BLUE, label="training")
@@ -294,7 +294,7 @@ def class_counts(classes: Sequence[str], train: NDArray[np.int64], held_out: NDA
     return figure
 
 
-@_styled
+@styled
 def learning_curves(
     history: Sequence[EpochRecord], references: Mapping[str, tuple[float | None, float | None]]
 ) -> Figure:
@@ -307,7 +307,7 @@ def learning_curves(
     references
         Precision and recall of each baseline, by name, drawn as level lines; None is left out.
     """
-    figure = _figure(9.2, 3.9)
+    figure = new_figure(9.2, 3.9)
     loss, quality = figure.subplots(1, 2)
     epochs = [record.epoch for record in history]
     loss.plot(epochs, [record.train_cross_entropy for record in history], color=BLUE, label="training (augmented)")
@@ -331,7 +331,7 @@ def learning_curves(
     return figure
 
 
-@_styled
+@styled
 def captioned_shots(
     images: Sequence[NDArray[Any]], captions: Sequence[str], mask: NDArray[np.bool_] | None, *, columns: int = 4
 ) -> Figure:
@@ -351,7 +351,7 @@ def captioned_shots(
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     lines = max(caption.count("\n") + 1 for caption in captions)
-    figure = _figure(2.35 * columns, rows * (2.2 + 0.17 * lines))
+    figure = new_figure(2.35 * columns, rows * (2.2 + 0.17 * lines))
     grid = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     for axes, image, caption in zip(
         grid, _padded(images, len(grid)), [*captions, *[""] * (len(grid) - len(captions))], strict=True
@@ -382,7 +382,7 @@ def _measured(history: Sequence[EpochRecord], name: str) -> tuple[list[int], lis
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches."""
     from matplotlib.figure import Figure
 

@@ -23,7 +23,7 @@ def recalibrate_batch_norm(
     model
         The network, changed in place.
     inputs
-        Training images (N, 1, S, S), some hundreds, without augmentation. An incomplete last batch is left
+        Training images (N, C, S, S), some hundreds, without augmentation. An incomplete last batch is left
         out unless it is the only one.
     batch_size
         Images a batch: the one used in training.
@@ -40,11 +40,15 @@ def recalibrate_batch_norm(
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if device is None:
         device = next(model.parameters()).device
+    if not layers:
+        return
     momenta = [layer.momentum for layer in layers]
-    was_training = model.training
-    model.train()
+    modes = [module.training for module in model.modules()]
+    # Dropout and the like stay off: the statistics are to be those of the network that predicts.
+    model.eval()
     try:
         for layer in layers:
+            layer.train()
             layer.reset_running_stats()
             layer.momentum = None  # PyTorch's way to ask for the plain mean over batches
         whole = len(inputs) // batch_size * batch_size or len(inputs)
@@ -53,4 +57,5 @@ def recalibrate_batch_norm(
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        model.train(was_training)
+        for module, mode in zip(model.modules(), modes, strict=True):
+            module.training = mode

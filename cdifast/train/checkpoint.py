@@ -1,17 +1,16 @@
 """The state of a training run in one safetensors file: nothing is pickled, nothing is half-written.
 
-The order of the images, their augmentation and the learning rate are pure functions of the configuration
-and the position, so the state is small: parameters and buffers, momentum, position, running sums, history.
+The order of the images, their augmentation and the learning rate are pure functions of the configuration and the
+position, so the state is small: parameters and buffers, the optimizer's, the loss scaling, the position.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,49 +18,18 @@ from torch import nn
 
 from cdifast._atomic import whole_file
 
-from .history import EpochRecord
-
-_FORMAT: Final = "cdifast-checkpoint-1"
-
-
-@dataclass
-class RunPosition:
-    """How far a run has come.
-
-    Attributes
-    ----------
-    epoch
-        Epochs completed.
-    step
-        Steps completed in the epoch that follows.
-    loss_sum, cross_entropy_sum
-        Sums over those steps.
-    seconds
-        Wall time spent on those steps.
-    best_epoch, best_accuracy
-        The first epoch (from 1) with the highest validation accuracy; 0 and None before any.
-    history
-        Records of the epochs completed.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    cross_entropy_sum: float = 0.0
-    seconds: float = 0.0
-    best_epoch: int = 0
-    best_accuracy: float | None = None
-    history: list[EpochRecord] = field(default_factory=list)
+_FORMAT: Final = "cdifast-checkpoint-2"
 
 
 def save_checkpoint(
     path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.SGD,
-    position: RunPosition,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    position: Mapping[str, Any],
     *,
-    config: dict[str, object],
+    config: Mapping[str, Any],
     data_sha256: str,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> None:
     """Write the state of a run; an older checkpoint of that name is replaced only by a whole new one.
 
@@ -69,30 +37,41 @@ def save_checkpoint(
     ----------
     path
         File to write.
-    model, optimizer
-        The network and its SGD; momentum is stored under the parameter's name.
+    modules
+        Networks by name; their parameters and buffers are stored.
+    optimizer
+        Any whose state for a parameter is a flat dictionary of tensors and numbers (all of torch's but LBFGS). The
+        parameters must be those of `modules`; learning rates are not stored.
     position
-        The position.
+        How far the run has come, JSON-serialisable.
     config, data_sha256
         What the run is a run of; `load_checkpoint` refuses another.
+    scaler
+        The loss scaling, if there is one.
     """
     from safetensors.torch import save_file
 
-    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        momentum = optimizer.state[parameter].get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum/{name}"] = momentum
-    # JSON writes the shortest digits that give the same float64 back, so the sums survive bit by bit.
+    tensors = {f"{key}/{name}": value for key, module in modules.items() for name, value in module.state_dict().items()}
+    numbers: dict[str, Any] = {}
+    for name, parameter in _parameters(modules).items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer/{key}/{name}"] = value
+            else:
+                numbers[f"{key}/{name}"] = value
+    # JSON writes the shortest digits that give the same float64 back, so sums survive bit by bit.
     state = {
         "format": _FORMAT,
         "config": config,
         "data_sha256": data_sha256,
-        "position": dataclasses.asdict(position),
+        "position": position,
+        "optimizer": numbers,
+        "scaler": scaler.state_dict() if scaler else {},
     }
     with whole_file(path) as temporary:
         save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            # Clones: tensors that share memory (tied weights) are refused otherwise.
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
             temporary,
             metadata={"checkpoint": json.dumps(state)},
         )
@@ -100,25 +79,27 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.SGD,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
     *,
-    config: dict[str, object],
+    config: Mapping[str, Any],
     data_sha256: str,
-) -> RunPosition:
-    """Put network and optimizer into the state of a checkpoint.
+    scaler: torch.amp.GradScaler | None = None,
+) -> dict[str, Any]:
+    """Put networks, optimizer and loss scaling into the state of a checkpoint.
 
     Returns
     -------
-    RunPosition
+    dict
+        The position.
 
     Raises
     ------
     FileNotFoundError
         No such file.
     ValueError
-        Not a checkpoint, or one of a run with another configuration or other data; network and optimizer
-        are then left as they were.
+        Not a checkpoint, or one of a run with another configuration, other data or other networks; everything is
+        then left as it was.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -134,15 +115,26 @@ def load_checkpoint(
     if state.get("format") != _FORMAT:
         raise ValueError(f"{path}: found checkpoint format {state.get('format')!r}, expected {_FORMAT!r}")
     _check_same_run(path, state, config, data_sha256)
-    model.load_state_dict(_with_prefix(tensors, "model/"))
-    parameters = dict(model.named_parameters())
-    for name, momentum in _with_prefix(tensors, "momentum/").items():
-        # In the layout of its parameter, which decides the order of summation in some kernels.
-        buffer = torch.empty_like(parameters[name]).detach_()
-        optimizer.state[parameters[name]]["momentum_buffer"] = buffer.copy_(momentum)
-    entries = state["position"]
-    entries["history"] = [EpochRecord(**record) for record in entries["history"]]
-    return RunPosition(**entries)
+    parts = {key: _with_prefix(tensors, f"{key}/") for key in modules}
+    parameters = _parameters(modules)
+    _check_tensors(path, modules, parts)
+    of_optimizer = [name.split("/", 2)[1:] for name in tensors if name.startswith("optimizer/")]
+    of_optimizer += [name.split("/", 1) for name in state["optimizer"]]
+    unknown = sorted({name for _, name in of_optimizer} - parameters.keys())
+    if unknown:
+        raise ValueError(f"{path}: found the optimizer's state for {unknown[0]!r}, which no network here has")
+    for key, module in modules.items():
+        module.load_state_dict(parts[key])
+    optimizer.state.clear()
+    for key, name in of_optimizer:
+        parameter = parameters[name]
+        value = state["optimizer"].get(f"{key}/{name}")
+        tensor = tensors.get(f"optimizer/{key}/{name}")
+        optimizer.state[parameter][key] = value if tensor is None else _placed(key, tensor, parameter)
+    if scaler is not None and state["scaler"]:
+        scaler.load_state_dict(state["scaler"])
+    position: dict[str, Any] = state["position"]
+    return position
 
 
 def data_fingerprint(
@@ -168,7 +160,31 @@ def data_fingerprint(
     return digest.hexdigest()
 
 
-def _check_same_run(path: Path, state: dict, config: dict[str, object], data_sha256: str) -> None:
+def _parameters(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    return {
+        f"{key}/{name}": parameter for key, module in modules.items() for name, parameter in module.named_parameters()
+    }
+
+
+def _placed(key: str, tensor: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:
+    """A state beside its parameter, in its layout, which decides the order of summation in some kernels."""
+    if key == "step" or tensor.shape != parameter.shape:  # torch's optimizers count their steps on the CPU
+        return tensor.clone()
+    return torch.empty_like(parameter, dtype=tensor.dtype).detach_().copy_(tensor)
+
+
+def _check_tensors(path: Path, modules: Mapping[str, nn.Module], parts: Mapping[str, dict[str, torch.Tensor]]) -> None:
+    for key, module in modules.items():
+        expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+        found = {name: tuple(value.shape) for name, value in parts[key].items()}
+        for name in sorted(expected.keys() | found.keys()):
+            if expected.get(name) != found.get(name):
+                raise ValueError(
+                    f"{path}: found {key}/{name} of shape {found.get(name)}, the network has {expected.get(name)}"
+                )
+
+
+def _check_same_run(path: Path, state: dict[str, Any], config: Mapping[str, Any], data_sha256: str) -> None:
     # Through JSON, so that tuples and lists compare equal.
     config = json.loads(json.dumps(config))
     if state["config"] != config:

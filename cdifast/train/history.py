@@ -25,7 +25,8 @@ class EpochRecord:
     learning_rate
         Of the epoch's last step.
     train_loss, train_cross_entropy
-        Means over the epoch's steps, with and without the penalty.
+        Means over the epoch's steps, with and without the penalty; the cross-entropy as it is minimised, with the
+        weights of the positive labels if there are any.
     validation_cross_entropy
         Mean over the labels of the validation split.
     accuracy, precision, recall
@@ -34,6 +35,8 @@ class EpochRecord:
         Exclusion rules that the predictions break, per image.
     seconds
         Wall time of the epoch; interruptions do not count.
+    stopped_early
+        Whether the run ended here because its patience was at an end.
     """
 
     epoch: int
@@ -46,6 +49,7 @@ class EpochRecord:
     recall: float | None
     violations_per_image: float | None
     seconds: float
+    stopped_early: bool = False
 
 
 def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:
@@ -77,3 +81,24 @@ def metric_maxima(history: Sequence[EpochRecord]) -> dict[str, tuple[float, int]
             if value is not None and (name not in maxima or value > maxima[name][0]):
                 maxima[name] = (value, record.epoch)
     return maxima
+
+
+def out_of_patience(history: Sequence[EpochRecord], patience: int, watched: str) -> bool:
+    """Whether the last validations brought nothing better: a function of the history alone, so that it needs no state.
+
+    Parameters
+    ----------
+    history
+        Records of all epochs so far; those without a validation do not count.
+    patience
+        Validations in a row without a new best that are one too many; 0: endless patience.
+    watched
+        ``"accuracy"`` or ``"cross-entropy"`` of the validation split.
+    """
+    if watched == "accuracy":
+        values = [-record.accuracy for record in history if record.accuracy is not None]
+    else:
+        values = [r.validation_cross_entropy for r in history if r.validation_cross_entropy is not None]
+    if not patience or not values:
+        return False
+    return len(values) - 1 - values.index(min(values)) >= patience

@@ -39,6 +39,8 @@ class ClassificationLoss(nn.Module):
         Coefficients of the two norms (P1: 1e-5 both).
     penalty
         How the kernels of several layers are combined, see `kernel_penalty`.
+    positive_weights
+        (C,) float32, factor on the terms of the positive labels of each class (`positive_weights`); None: 1.
 
     Raises
     ------
@@ -46,7 +48,15 @@ class ClassificationLoss(nn.Module):
         A negative coefficient or an unknown penalty.
     """
 
-    def __init__(self, l1: float = 1e-5, l2: float = 1e-5, penalty: Penalty = "p1") -> None:
+    positive_weights: torch.Tensor | None
+
+    def __init__(
+        self,
+        l1: float = 1e-5,
+        l2: float = 1e-5,
+        penalty: Penalty = "p1",
+        positive_weights: torch.Tensor | None = None,
+    ) -> None:
         super().__init__()
         if not (l1 >= 0 and l2 >= 0):
             raise ValueError(f"l1, l2: found {l1}, {l2}, expected numbers >= 0")
@@ -54,6 +64,7 @@ class ClassificationLoss(nn.Module):
             raise ValueError(f"penalty: found {penalty!r}, expected 'p1' or 'p1-code'")
         self.l1, self.l2 = l1, l2
         self.penalty: Penalty = penalty
+        self.register_buffer("positive_weights", positive_weights, persistent=False)
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor, kernels: Sequence[torch.Tensor]) -> LossTerms:
         """Return the loss of one batch.
@@ -74,7 +85,9 @@ class ClassificationLoss(nn.Module):
         """
         if logits.shape != targets.shape:
             raise ValueError(f"targets: found shape {tuple(targets.shape)}, the logits have {tuple(logits.shape)}")
-        cross_entropy = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
+        cross_entropy = functional.binary_cross_entropy_with_logits(
+            logits, targets.to(logits.dtype), pos_weight=self.positive_weights
+        )
         if self.l1 == 0 and self.l2 == 0:
             penalty = cross_entropy.new_zeros(())
         else:
@@ -83,6 +96,33 @@ class ClassificationLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return f"l1={self.l1:g}, l2={self.l2:g}, penalty={self.penalty!r}"
+
+
+def positive_weights(labels: torch.Tensor, exponent: float = 1.0, bound: float = 10.0) -> torch.Tensor:
+    """Weights of the positive labels of each class that make up for their rarity.
+
+    ``(negatives / positives) ** exponent``, kept within 1 / bound and bound: with exponent 1, positives and negatives
+    of a class weigh the same in sum, with less, rare classes gain less. A network trained so says 0.5 where the data
+    have odds of 1 to the weight; thresholds chosen on a validation split make up for that. A class without a
+    positive gets the bound.
+
+    Parameters
+    ----------
+    labels
+        (N, C), 0 or 1: the training split's.
+    exponent
+        From 0 (all weights 1) to 1.
+    bound
+        At least 1.
+
+    Returns
+    -------
+    torch.Tensor
+        (C,) float32.
+    """
+    positives = labels.sum(0, dtype=torch.float64)
+    odds = (len(labels) - positives) / positives.clamp_min(0.5)
+    return odds.pow(exponent).clamp(1 / bound, bound).float()
 
 
 def conv_and_linear_kernels(model: nn.Module) -> list[torch.Tensor]:

@@ -20,6 +20,7 @@ class Stream(IntEnum):
     WEIGHTS = 1
     ORDER = 2
     AUGMENTATION = 3
+    DROPOUT = 4
 
 
 class Split(NamedTuple):
@@ -101,3 +102,9 @@ def epoch_order(train: NDArray[np.int64], seed: int, epoch: int) -> torch.Tensor
     """The training images in the order of one epoch, int64."""
     order = torch.randperm(len(train), generator=stream_generator(seed, Stream.ORDER, epoch))
     return torch.from_numpy(train)[order]
+
+
+def part_of_rank(batch: torch.Tensor, rank: int, world_size: int) -> slice:
+    """The part of a batch that one rank works on: contiguous, and of sizes that differ by one at most."""
+    count = len(batch)
+    return slice(count * rank // world_size, count * (rank + 1) // world_size)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from cdifast.cli import app
 from cdifast.data import open_frames, write_cxi
 
-COMMANDS = ("simulate", "info", "maps", "train", "predict", "quickstart", "doctor")
+COMMANDS = ("simulate", "info", "maps", "train", "predict", "label-next", "explain", "quickstart", "doctor")
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -75,8 +75,15 @@ def test_train_resume_and_predict(shots: Path, tmp_path: Path) -> None:
     assert status == 0, text
     status, text = run("train", shots, "-o", tmp_path / "model", *options, "--resume")
     assert status == 0, text
-    status, text = run("predict", shots, "-w", tmp_path / "model", "-o", tmp_path / "p.h5", "-q")
+    table = ("--csv", tmp_path / "p.csv")
+    status, text = run("predict", shots, "-w", tmp_path / "model", "-o", tmp_path / "p.h5", *table, "-q")
     assert status == 0, text
+    assert "breaking a rule" in text
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 61
+    status, text = run("predict", shots, "-w", tmp_path / "model", "-o", tmp_path / "q.h5", *table, "-q")
+    assert status == 1
+    assert "p.csv: exists already" in text
+    assert not (tmp_path / "q.h5").exists()
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["/entry_1/predictions/probability"].shape == (60, 11)
 
@@ -157,6 +164,12 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[object], str]]:
         ),
         "maps over frames": (["maps", good, "-o", good, "--overwrite", *small, "-q"], r"good\.cxi"),
         "order too high": (["maps", good, "--n-angular", 10, *out], r"order must be at most n_angular // 2 = 5, got 8"),
+        "labels of nothing": (
+            ["label-next", good, "-o", folder / "sheet"],
+            "--predictions and --weights: expected one",
+        ),
+        "frames as predictions": (["label-next", good, "-p", good, "-o", folder / "sheet"], "holds no predictions"),
+        "table over frames": (["predict", good, "-w", good, *out, "--csv", good, "--overwrite"], "destroy the input"),
         "no weights": (["predict", good, "-w", folder / "w.safetensors", *out], r"w\.safetensors"),
         "weights of another format": (["predict", good, "-w", folder / "text.h5", *out], r"text\.h5"),
         "folder missing": (["maps", good, *small, "-o", folder / "no" / "out.h5", "-q"], r"directory does not exist"),

@@ -102,6 +102,8 @@ def test_rules_against_a_plain_loop() -> None:
             nothing.append(index)
     found = rule_violations(labels)
     assert [list(rows) for rows in found.by_rule.values()] == [super_class, shape, nothing]
+    np.testing.assert_array_equal(found.matrix.sum(axis=1), found.counts)
+    assert [list(np.flatnonzero(column)) for column in found.matrix.T] == [super_class, shape, nothing]
     assert list(found.indices) == sorted({*super_class, *shape, *nothing})
     assert found.per_image == pytest.approx((len(super_class) + len(shape) + len(nothing)) / 200)
     text = str(rule_violations(labels[:12]))

@@ -375,6 +375,10 @@ def test_predictions_are_the_networks(run: Path, tmp_path: Path) -> None:
         labels = group["label"][:]
         assert np.array_equal(labels, group["probability"][:] >= 0.3)
         assert np.array_equal(group["broken_rules"][:], rule_violations(labels).counts)
+        broken = rule_violations(labels)
+        assert tuple(group.attrs["rules"]) == tuple(broken.by_rule)
+        for column, rows in enumerate(broken.by_rule.values()):
+            assert np.flatnonzero(group["rule_broken"][:, column]).tolist() == rows.tolist()
         assert tuple(group.attrs["classes"]) == CLASSES
         assert len(group.attrs["weights_sha256"]) == 64
 

@@ -94,6 +94,16 @@ def test_any_image_size_and_feature_shapes(size: tuple[int, int]) -> None:
     torch.testing.assert_close(model.classifier(model.features(x)), model(x))
 
 
+@pytest.mark.parametrize(("size", "before", "after"), [((112, 112), 0, 1), ((15, 15), 1, 1), ((7, 1), 1, 1)])
+def test_first_pooling_pads_where_tensorflow_does(size: tuple[int, int], before: int, after: int) -> None:
+    """TensorFlow's "SAME": max((ceil(n / 2) - 1) 2 + 3 - n, 0) pixels in all, the odd one at the end."""
+    pool = preact_resnet(18, 11, width=0.125, pool_padding="tensorflow").pool
+    x = torch.randn(2, 3, *size)
+    padded = functional.pad(x, (before, after, before, after), value=-math.inf)
+    assert torch.equal(pool(x), padded.unfold(2, 3, 2).unfold(3, 3, 2).amax(dim=(4, 5)))
+    assert pool(x).shape[2:] == tuple(math.ceil(side / 2) for side in size)
+
+
 def test_initial_weights_are_truncated_normal_of_unit_gain() -> None:
     torch.manual_seed(1)
     weight = preact_resnet(18, 11).stages[3][1].conv2.weight  # 2.4 million values, fan-in 4608
@@ -126,6 +136,7 @@ def test_batch_norm_momentum_is_in_tensorflows_sense() -> None:
         ({"width": -1.0}, "width: found -1.0"),
         ({"first_activation": "relu"}, "first_activation: found 'relu'"),
         ({"batch_norm_momentum": 1.0}, "batch_norm_momentum: found 1.0"),
+        ({"pool_padding": "same"}, "pool_padding: found 'same'"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, object], message: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cdifast.nn import ModelCard, load_classifier, load_weights, preact_resnet, read_card, save_weights
+from cdifast.nn import ModelCard, load_classifier, load_weights, preact_resnet, read_card, save_weights, vgg
 
 CLASSES = ("ring", "streak", "empty")
 
@@ -64,6 +64,40 @@ def test_other_architecture_is_refused(model: torch.nn.Module, card: ModelCard, 
     assert not (tmp_path / "wrong.safetensors").exists()
 
 
+def test_vgg_comes_back_and_its_relatives_are_refused(card: ModelCard, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    network = vgg(16, 3, width=0.03, first_activation="log", learnable_alpha=True).eval()
+    described = dataclasses.replace(card, architecture="vgg", arguments=network.arguments)
+    save_weights(path, network, described)
+    loaded, _ = load_classifier(path, classes=CLASSES)
+    x = torch.randn(2, 1, 32, 32)
+    assert torch.equal(loaded(x), network(x))
+    # The same tensors, another function: shapes alone would not tell.
+    with pytest.raises(ValueError, match=r"another vgg: negative_slope 0\.2 \(weights\), 0\.1 \(network\)"):
+        load_weights(path, vgg(16, 3, width=0.03, first_activation="log", learnable_alpha=True, negative_slope=0.1))
+    with pytest.raises(ValueError, match=r"depth 16 \(weights\), 19 \(network\)"):
+        load_weights(path, vgg(19, 3, width=0.03, first_activation="log", learnable_alpha=True))
+    with pytest.raises(ValueError, match=r"weights of 'vgg', but the network is 'preact_resnet'"):
+        load_weights(path, preact_resnet(18, 3, width=0.125))
+    with pytest.raises(ValueError, match=r"not written: weights of 'preact_resnet', but the network is 'vgg'"):
+        save_weights(tmp_path / "wrong.safetensors", network, card)
+    with pytest.raises(ValueError, match=r"classes ring, streak, empty, expected ring, streak"):
+        load_classifier(path, classes=("ring", "streak"))
+
+
+def test_card_from_before_an_argument_means_its_default(
+    model: torch.nn.Module, card: ModelCard, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    old = {name: value for name, value in model.arguments.items() if name != "pool_padding"}
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, path, metadata={"card": dataclasses.replace(card, arguments=old).to_json()})
+    loaded, _ = load_classifier(path)
+    assert loaded.arguments["pool_padding"] == "both"
+    with pytest.raises(ValueError, match=r"pool_padding 'both' \(weights\), 'tensorflow' \(network\)"):
+        load_weights(path, preact_resnet(18, 3, width=0.125, alpha=0.25, pool_padding="tensorflow"))
+
+
 def test_other_classes_are_refused(model: torch.nn.Module, card: ModelCard, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_weights(path, model, card)
@@ -113,7 +147,7 @@ def test_files_that_are_no_weights(card: ModelCard, tmp_path: Path) -> None:
         ("{", "not valid JSON"),
         ("[]", "found card format"),
         (json.dumps({"format": "cdifast-weights-1"}), "lacks architecture, arguments, classes, thresholds"),
-        (dataclasses.replace(card, architecture="vgg").to_json(), "found architecture 'vgg'"),
+        (dataclasses.replace(card, architecture="alexnet").to_json(), "found architecture 'alexnet'"),
         (dataclasses.replace(card, arguments={"depht": 18}).to_json(), "refuses the card's arguments"),
     ]:
         save_file({"a": torch.zeros(1)}, path, metadata={"card": text})

@@ -70,7 +70,7 @@ def assert_same_run(first: Path, second: Path) -> None:
         assert one.keys() == other.keys()
         for key, tensor in one.items():
             assert torch.equal(tensor, other[key]), (name, key)
-    assert any(key.startswith("momentum/") for key in load_file(first / CHECKPOINT))
+    assert any(key.startswith("optimizer/momentum_buffer/") for key in load_file(first / CHECKPOINT))
     histories = [json.loads((folder / "history.json").read_text()) for folder in (first, second)]
     for history in histories:
         for record in history:
@@ -202,7 +202,9 @@ def test_files_of_a_run(data: tuple[torch.Tensor, np.ndarray], tmp_path: Path) -
     assert card == result.card
     assert InputPreparation.from_dict(card.input) == preparation
     assert TrainConfig.from_dict(card.training["config"]) == config
-    assert card.metrics == json.loads(json.dumps(result.metrics.to_dict()))
+    at_half = dict(card.metrics)
+    del at_half["at_thresholds"]
+    assert at_half == json.loads(json.dumps(result.metrics.to_dict()))
     with torch.no_grad():
         assert torch.equal(model(data[0]), result.model(data[0]))
     with open(tmp_path / "history.csv", newline="") as file:

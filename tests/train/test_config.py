@@ -40,8 +40,8 @@ def test_json_round_trip() -> None:
         TrainConfig(augmentation=Augmentation(brightness=0)),
     ):
         assert TrainConfig.from_dict(json.loads(config.to_json())) == config
-    with pytest.raises(ValueError, match=r"unknown entries optimizer"):
-        TrainConfig.from_dict({"optimizer": "adam"})
+    with pytest.raises(ValueError, match=r"unknown entries optimiser"):
+        TrainConfig.from_dict({"optimiser": "adamw"})
 
 
 def test_preset_name_tells_the_truth() -> None:

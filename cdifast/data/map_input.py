@@ -1,0 +1,150 @@
+"""From detector frames to correlation maps as network input (P1, section 5.3)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import torch
+from numpy.typing import ArrayLike
+
+from cdifast import ops
+from cdifast.nn.correlation import scale_triangles
+from cdifast.ops.correlation import Normalize, Part
+
+from .arguments import as_frames, as_mask
+from .finite import check_finite
+
+if TYPE_CHECKING:
+    from .frames import Frames
+
+KIND: Final = "correlation maps"
+"""What a weights' card says of this kind of input."""
+
+
+@dataclass(frozen=True)
+class MapPreparation:
+    """How frames become correlation maps as network input; stored on the weights' card.
+
+    The merged map of P1 (equations 13 to 15): below and on the diagonal the zero-lag correlation, above it the one of
+    order `order`; each triangle scaled on its own. P1 does not say how its maps were scaled. Maps are computed from the
+    frames at their full resolution, so that nothing is averaged before the product.
+
+    Attributes
+    ----------
+    size
+        Radii of the unwrapped map, hence the side S of the square input in pixels.
+    n_angular
+        Angles of the unwrapped map; None: twice `size`.
+    order, part, normalize
+        As :func:`cdifast.ops.correlation_map`.
+    scaling
+        As :func:`cdifast.nn.scale_triangles`; ``"log"`` by default, since maps span twice the decades of the images.
+    level
+        What the scaled map, 0 to 1, is multiplied by, so that the network's first layer meets numbers of the size that
+        prepared images have. Not used with ``scaling="none"``.
+    center
+        Beam centre (y, x) in pixels of the frames; None: their middle.
+    r_min, r_max
+        First and last radius in pixels of the frames; ``r_max=None``: the largest circle inside the frame.
+    min_weight
+        Cells of the map over less than this share of the angles are 0.
+    """
+
+    size: int = 112
+    n_angular: int | None = None
+    order: int = 8
+    part: Part = "real"
+    normalize: Normalize = "none"
+    scaling: Literal["none", "log", "minmax"] = "log"
+    level: float = 10.0
+    center: tuple[float, float] | None = None
+    r_min: float = 0.0
+    r_max: float | None = None
+    min_weight: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.size < 2:
+            raise ValueError(f"size: found {self.size}, expected at least 2")
+        if self.scaling not in ("none", "log", "minmax"):
+            raise ValueError(f"scaling: found {self.scaling!r}, expected 'none', 'log' or 'minmax'")
+        if not self.level > 0:
+            raise ValueError(f"level: found {self.level}, expected a positive number")
+        if self.center is not None:  # JSON has lists
+            object.__setattr__(self, "center", tuple(self.center))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-serialisable dictionary."""
+        return {"kind": KIND, **asdict(self)}
+
+
+class MapPreparer:
+    """Makes network input of frames of one shape under one mask; `cdifast.data.prepare.Preparer` for images.
+
+    Parameters
+    ----------
+    shape
+        (H, W) of the frames.
+    mask
+        Good pixels, bool: (H, W), or (N, H, W) for batches of N frames; None: all are good.
+    preparation
+        Size, order and scaling.
+    device
+        Where it is done.
+
+    Raises
+    ------
+    ValueError
+        A mask that fits not, or radii that leave the frame.
+    TypeError
+        A mask that is not bool.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        mask: ArrayLike | None,
+        preparation: MapPreparation,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        good = None if mask is None else as_mask(mask)
+        if good is not None and good.shape[-2:] != shape:
+            raise ValueError(f"mask: found shape {good.shape}, expected {shape} or (N, {shape[0]}, {shape[1]})")
+        self.shape, self.preparation, self.device = shape, preparation, torch.device(device)
+        self._good = good
+        self._mask = None if good is None or good.all() else torch.from_numpy(good.copy()).to(self.device)
+
+    def checked(
+        self, frames: ArrayLike | torch.Tensor, first_index: int = 0, source: Frames | None = None
+    ) -> torch.Tensor:
+        """Turn frames (N, H, W) into maps (N, 1, S, S); a `FrameError` names the first with a NaN or infinity."""
+        values = as_frames(frames)
+        maps = self(values)
+        if values.is_floating_point() and not torch.isfinite(maps).all():
+            check_finite(values.to("cpu", torch.float32), self._good, first_index, source)
+        return maps
+
+    def __call__(self, frames: torch.Tensor) -> torch.Tensor:
+        """Turn frames (N, H, W) into maps (N, 1, S, S) float32; a NaN in a good pixel makes NaN."""
+        how = self.preparation
+        frames = frames.to(self.device)
+        if frames.dtype not in _UNWRAPPED_AS_THEY_ARE:
+            frames = frames.to(torch.float32)
+        maps = ops.polar_correlation_map(
+            frames,
+            how.size,
+            how.n_angular or 2 * how.size,
+            center=how.center,
+            r_min=how.r_min,
+            r_max=how.r_max,
+            mask=self._mask,
+            order=how.order,
+            part=how.part,
+            normalize=how.normalize,
+            min_weight=how.min_weight,
+        ).to(torch.float32)
+        scaled = scale_triangles(maps, how.scaling)
+        return (scaled if how.scaling == "none" else scaled * how.level)[:, None]
+
+
+_UNWRAPPED_AS_THEY_ARE = frozenset({torch.uint8, torch.uint16, torch.int16, torch.int32, torch.float32})
