@@ -34,23 +34,27 @@ class NullScore:
         Median over the shots of: distance to the own original over the median distance to the other ones; 0 is a
         perfect null, 1 means that the change hides the shot. NaN where all others' median distance is 0.
     shots : int
-        N.
+        Changed shots M.
+    originals : int
+        N, among which each one's own is sought.
     """
 
     recall_at_1: float
     mean_reciprocal_rank: float
     relative_distance: float
     shots: int
+    originals: int
 
     @property
     def chance_rank(self) -> float:
         """Mean reciprocal rank of distances without meaning: (1 + 1/2 + ... + 1/N) / N."""
-        return float(_harmonic(np.array([self.shots]))[0]) / self.shots
+        return float(_harmonic(np.array([self.originals]))[0]) / self.originals
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-serialisable dictionary, chance beside; NaN becomes None."""
         content = {key: json_number(value) for key, value in asdict(self).items()}
-        return {**content, "shots": self.shots, "chance_recall": 1 / self.shots, "chance_rank": self.chance_rank}
+        counts = {"shots": self.shots, "originals": self.originals}
+        return {**content, **counts, "chance_recall": 1 / self.originals, "chance_rank": self.chance_rank}
 
 
 def null_score(distances: ArrayLike) -> NullScore:
@@ -61,8 +65,9 @@ def null_score(distances: ArrayLike) -> NullScore:
 
     Parameters
     ----------
-    distances : array_like, shape (N, N)
-        Row i: from changed shot i to each original j; the own one is j = i. N >= 2.
+    distances : array_like, shape (M, N), 1 <= M <= N, N >= 2
+        Row i: from changed shot i to each original j; the own one is j = i. With M < N, the first M shots are sought
+        among all N.
 
     Returns
     -------
@@ -71,26 +76,27 @@ def null_score(distances: ArrayLike) -> NullScore:
     Raises
     ------
     ValueError
-        Another shape, fewer than two shots, or NaN.
+        Another shape, fewer than two originals, or NaN.
     """
     matrix = np.asarray(distances, np.float64)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
-        raise ValueError(f"distances: found shape {matrix.shape}, expected (N, N) with N at least 2")
+    if matrix.ndim != 2 or not 1 <= matrix.shape[0] <= matrix.shape[1] or matrix.shape[1] < 2:
+        raise ValueError(f"distances: found shape {matrix.shape}, expected (M, N) with M from 1 to N, N at least 2")
     if np.isnan(matrix).any():
         raise ValueError(f"distances: NaN in row {int(np.argwhere(np.isnan(matrix))[0, 0])}")
-    count = len(matrix)
+    shots, originals = matrix.shape
     own = matrix.diagonal().copy()
     nearer = (matrix < own[:, None]).sum(axis=1)
     tied = (matrix == own[:, None]).sum(axis=1)  # itself among them
     reciprocal = (_harmonic(nearer + tied) - _harmonic(nearer)) / tied
-    others = matrix[~np.eye(count, dtype=bool)].reshape(count, count - 1)
+    others = matrix[~np.eye(shots, originals, dtype=bool)].reshape(shots, originals - 1)
     typical = np.median(others, axis=1)
     relative = own[typical > 0] / typical[typical > 0]
     return NullScore(
         float(((nearer == 0) / tied).mean()),
         float(reciprocal.mean()),
         float(np.median(relative)) if len(relative) else math.nan,
-        count,
+        shots,
+        originals,
     )
 
 
@@ -100,8 +106,9 @@ def physics_nulls(distances: Callable[[Tensor], ArrayLike], changed: Mapping[str
     Parameters
     ----------
     distances : callable
-        From N changed images ``(N, 1, S, S)`` to their distances ``(N, N)`` from the N originals, in the same order:
-        ``FittedEmbedding.distances``, or ``lambda images: 1 - ssim_matrix(images, originals)``.
+        From M changed images ``(M, 1, S, S)`` to their distances ``(M, N)`` from the N originals, the first M of which
+        are theirs, in the same order: ``FittedEmbedding.distances``, or
+        ``lambda images: 1 - ssim_matrix(images, originals)``.
     changed : mapping
         From the null's name to its images, prepared as the originals are.
 

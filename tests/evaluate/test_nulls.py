@@ -47,6 +47,16 @@ def test_ranks_by_hand() -> None:
     assert found.relative_distance == pytest.approx(np.median([1 / 2.5, 4 / 2.5, 1]))
 
 
+def test_a_few_shots_are_sought_among_all_originals() -> None:
+    rng = np.random.default_rng(0)
+    distances = rng.random((30, 30))
+    found = null_score(distances[:4])
+    ranks = [1 + int((row < row[i]).sum()) for i, row in enumerate(distances[:4])]
+    assert found.mean_reciprocal_rank == pytest.approx(np.mean([1 / rank for rank in ranks]))
+    assert (found.shots, found.originals) == (4, 30)
+    assert found.chance_rank == null_score(distances).chance_rank
+
+
 def test_a_collapsed_embedding_is_no_better_than_chance() -> None:
     found = null_score(np.zeros((50, 50)))
     assert found.recall_at_1 == pytest.approx(1 / 50)
@@ -57,8 +67,8 @@ def test_a_collapsed_embedding_is_no_better_than_chance() -> None:
 
 
 def test_null_errors_name_the_null() -> None:
-    with pytest.raises(ValueError, match=r"null 'turned': distances: found shape \(2, 3\)"):
-        physics_nulls(lambda images: np.zeros((2, 3)), {"turned": torch.zeros(2, 1, 4, 4)})
+    with pytest.raises(ValueError, match=r"null 'turned': distances: found shape \(3, 2\)"):
+        physics_nulls(lambda images: np.zeros((3, 2)), {"turned": torch.zeros(2, 1, 4, 4)})
     with pytest.raises(ValueError, match="NaN in row 1"):
         null_score([[0, 1], [np.nan, 0]])
 
