@@ -14,7 +14,7 @@ from .preset import Preset
 from .response import Response
 from .scene import expected_pattern
 from .shapes import Pills, Shape, Spheroids, rotation
-from .simulation import PRESETS, Shots, iter_shots, parameters, shots
+from .simulation import PRESETS, Shots, iter_shots, parameters, render, shots
 
 __all__ = [
     "KINDS",
@@ -42,6 +42,7 @@ __all__ = [
     "labels_for",
     "parameters",
     "photon_counts",
+    "render",
     "rotation",
     "shape_of",
     "shots",

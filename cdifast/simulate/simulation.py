@@ -138,24 +138,64 @@ def shots(
     ValueError
         If a number is out of range or the preset is unknown.
     """
+    records = parameters(count, preset, seed, start)
+    images = render(records, size, preset, seed, response=response, device=device, dtype=dtype)
+    labels = torch.from_numpy(classes_of(records, len(PRESETS[preset].classes))).to(device)
+    return Shots(images, labels, records, PRESETS[preset].classes)
+
+
+def render(
+    records: NDArray[Any],
+    size: int = 256,
+    preset: str = "helium",
+    seed: int = 0,
+    *,
+    response: Response | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Images of given shots: of :func:`parameters`, or of records changed by hand.
+
+    With a record that is changed in one field (its azimuth, its photons, its wavelength) the same particle is seen
+    again under other conditions; the photons are counted as in the shot of ``seed`` and the record's ``index``. Another
+    seed records the same pattern with other photons.
+
+    Parameters
+    ----------
+    records : ndarray
+        ``(N,)`` of :data:`PARAMETERS`.
+    size, preset, seed, response, device, dtype
+        As :func:`shots`; of the preset, only detector and response are used.
+
+    Returns
+    -------
+    Tensor
+        ``(N, size, size)`` int32 on the device. ``render(parameters(count, preset, seed, start), size, preset, seed)``
+        are the images of ``shots(count, size, preset, seed, start)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`shots`; also where ``records`` are not of :data:`PARAMETERS`.
+    """
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"dtype must be torch.float32 or torch.float64, not {dtype}")
+    if records.dtype != PARAMETERS or records.ndim != 1:
+        raise ValueError(f"records must be (N,) of PARAMETERS, not {records.shape} of {records.dtype}")
     experiment = _preset(preset)
-    detector = experiment.detector(_natural("size", size))
-    records = parameters(count, preset, seed, start)
+    detector, seed = experiment.detector(_natural("size", size)), _natural("seed", seed)
     device = torch.device(device)
     images = torch.empty(len(records), size, size, dtype=torch.int32, device=device)
     camera = _Camera(detector, experiment.response if response is None else response, device, dtype)
 
     def take(k: int) -> None:
-        counting = np.random.SeedSequence(seed, spawn_key=(start + k, 1))
+        counting = np.random.SeedSequence(seed, spawn_key=(int(records["index"][k]), 1))
         generator = torch.Generator(device)
         generator.manual_seed(int(counting.generate_state(1, np.uint64)[0] >> np.uint64(1)))
         images[k] = camera.take(records[k : k + 1], generator)
 
     one_thread_each(take, len(records), parallel=device.type == "cpu")
-    labels = torch.from_numpy(classes_of(records, len(experiment.classes))).to(device)
-    return Shots(images, labels, records, experiment.classes)
+    return images
 
 
 def iter_shots(

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from cdifast.simulate import PARAMETERS, PRESETS, FlatDetector, Response, far_field, iter_shots, shape_of, shots
+from cdifast.simulate import (
+    PARAMETERS,
+    PRESETS,
+    FlatDetector,
+    Response,
+    far_field,
+    iter_shots,
+    parameters,
+    render,
+    shape_of,
+    shots,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +44,15 @@ def test_a_shot_does_not_depend_on_its_batch(some: Any) -> None:
         assert torch.equal(alone.images[0], some.images[k])
         assert torch.equal(alone.labels[0], some.labels[k])
         assert alone.parameters.tobytes() == some.parameters[k : k + 1].tobytes()
+
+
+def test_render_makes_the_images_of_chosen_shots(some: Any) -> None:
+    records = parameters(8, seed=1)[[6, 2]]
+    assert torch.equal(render(records, 48, seed=1), some.images[[6, 2]])
+    other = render(records, 48, seed=2)  # the same particles, other photons
+    assert not torch.equal(other, some.images[[6, 2]])
+    with pytest.raises(ValueError, match="of PARAMETERS"):
+        render(np.zeros(2), 48)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
