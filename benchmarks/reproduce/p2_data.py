@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ def simulated(work: Path, count: int, frame: int, nulls: int) -> Path:
     chosen = records[indices]
     preset = PRESETS["helium"]
     changed = null_shots(chosen[:nulls], frame, "helium", SEED)
-    arrays = {f"null {name}": images.numpy().astype(np.uint16) for name, images in changed.items()}
+    arrays: dict[str, Any] = {f"null {name}": images.numpy().astype(np.uint16) for name, images in changed.items()}
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,

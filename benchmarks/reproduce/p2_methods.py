@@ -10,15 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from cdifast.data.view_recipe import TEMPERATURES
-from cdifast.data.views import plain_view
-from cdifast.train.contrast import train_contrastive
-from cdifast.train.contrast_config import CONTRAST_RECIPES, ContrastConfig
-from cdifast.train.vae import VaeConfig, train_vae
 from numpy.typing import NDArray
 
 from benchmarks.reproduce.p2_data import MINMAX, Shots, load
 from benchmarks.reproduce.p2_figures import pick_triple
+from cdifast.data.view_recipe import TEMPERATURES
+from cdifast.data.views import plain_view
 from cdifast.evaluate import (
     FittedEmbedding,
     correlation_map_embedding,
@@ -39,6 +36,9 @@ from cdifast.evaluate import (
 )
 from cdifast.nn import load_classifier
 from cdifast.simulate.helium import HOLE
+from cdifast.train.contrast import train_contrastive
+from cdifast.train.contrast_config import CONTRAST_RECIPES, ContrastConfig
+from cdifast.train.vae import VaeConfig, train_vae
 
 MODES: Final = {
     f"{'CLR' if first == second else 'CPLR'} {first}-{second}": f"{first}-{second}" for first, second in TEMPERATURES
@@ -240,7 +240,7 @@ def method_cell(
         return _direct(cell.method, setting)
     fitted = EMBEDDINGS[cell.method](cell.method, setting)
     changed = shots.changed_images(scale.size, scaling_of(cell.method, scale))
-    nulls = physics_nulls(lambda images: fitted.distances(images)[:, : len(images)], changed)
+    nulls = physics_nulls(fitted.distances, changed)
     seeds = range(scale.seeds) if cell.method in SEEDLESS else (cell.seed,)
     row = evaluate_fitted(
         fitted, shots.labels, metrics=METRICS.get(cell.method), seeds=tuple(seeds), nulls=nulls or None
@@ -254,7 +254,7 @@ def _direct(method: str, setting: Setting) -> dict[str, Any]:
     distances = np.asarray(measure(images))
 
     def changed_to_originals(changed: torch.Tensor) -> NDArray[np.float64]:
-        return np.asarray(measure(changed, images[: len(changed)]))
+        return np.asarray(measure(changed, images))
 
     nulls = physics_nulls(changed_to_originals, setting.shots.changed_images(setting.scale.size))
     row = evaluate_embedding(method, None, setting.shots.labels, distances={"own": distances}, nulls=nulls or None)
