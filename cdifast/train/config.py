@@ -175,7 +175,7 @@ class TrainConfig:
           norm), the augmentation (flips alone), the padding of the first pooling, and the VGG's slopes, biases,
           dropout, initial weights and first activation.
         - ``"fast"``: this package's own: P1's loss and optimizer in batches of 32 over one cycle of the learning
-          rate in 32 epochs, averaged weights, and bfloat16 where the machine has it.
+          rate in 40 epochs, averaged weights, and bfloat16 where the machine has it.
 
         Parameters
         ----------
