@@ -24,19 +24,16 @@ RECIPES: Final[dict[str, dict[str, Any]]] = {
         # The code draws brightness and contrast nowhere; its flips are P1's.
         "augmentation": Augmentation(brightness=0, contrast=0),
     },
+    # P1's optimizer and penalty, which did better than AdamW and than a class-balanced loss in trials on 1500 simulated
+    # shots: what makes it fast is one cycle of the learning rate, smaller batches and averaged weights.
     "fast": {
-        "epochs": 30,
-        "optimizer": "adamw",
+        "epochs": 40,
+        "batch_size": 32,
         "schedule": "one-cycle",
-        "learning_rate": 4e-3,
-        "warmup_epochs": 6,
-        "weight_decay": 0.05,
-        "l1": 0.0,
-        "l2": 0.0,
+        "warmup_epochs": 8,
         "mixed_precision": "auto",
         "channels_last": True,
         "ema": 0.998,
-        "class_balance": 0.25,
     },
 }
 

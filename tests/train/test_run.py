@@ -53,7 +53,7 @@ def train(data: tuple[torch.Tensor, np.ndarray], output: Path, config: TrainConf
 
 
 RUNS: dict[str, TrainConfig] = {
-    "adamw, ema": TrainConfig.recipe("fast", epochs=2, **TINY),
+    "adamw, ema": TrainConfig.recipe("fast", epochs=2, optimizer="adamw", learning_rate=3e-3, weight_decay=0.1, **TINY),
     "sgd, ema, running statistics": TrainConfig(epochs=2, ema=0.9, **{**TINY, "recalibration_images": 0}),
     "float16 with loss scaling": TrainConfig(epochs=2, mixed_precision="float16", learnable_alpha=True, **TINY),
     "vgg with dropout": TrainConfig.recipe(
