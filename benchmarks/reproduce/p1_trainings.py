@@ -43,8 +43,8 @@ class Scale:
         Pixels along each side of a simulated frame, and of the network's input.
     epochs
         Of P1's recipe; the learning rate falls at the same fractions of them.
-    fast_epochs
-        Of the recipe ``fast``.
+    full_epochs, fast_epochs, fast_share
+        Of the two recipes where they are compared, and the per cent of the training images on which they are.
     seeds
         Repetitions: of split, initial weights, order and augmentation.
     batch_size
@@ -57,7 +57,9 @@ class Scale:
     frame: int
     size: int
     epochs: int
+    full_epochs: int
     fast_epochs: int
+    fast_share: int
     seeds: int
     batch_size: int
     widths: Mapping[str, float]
@@ -74,9 +76,9 @@ class Training:
     first
         First activation: ``none``, ``leaky``, or alpha of the log activation as a number.
     share
-        Per cent of the training split that is trained on.
+        Per cent of the training split that is trained on; 0: the scale's ``fast_share``.
     recipe
-        Of `cdifast.train.TrainConfig.recipe`.
+        Of `cdifast.train.TrainConfig.recipe`; ``p1-full`` is P1's with the scale's ``full_epochs``.
     """
 
     dataset: Dataset = "helium"
@@ -99,17 +101,18 @@ class Training:
         depth = depth or self.network.removeprefix("resnet")
         log = self.first not in ("none", "leaky")
         config = TrainConfig.recipe(
-            self.recipe,
+            self.recipe.removesuffix("-full"),
             architecture=architecture,
             depth=int(depth),
             width=scale.widths[self.network],
             first_activation="log" if log else self.first,
             alpha=float(self.first) if log else 0.2,
-            batch_size=scale.batch_size,
             seed=self.seed,
             **({"learning_rate": VGG_RATE, "warmup_epochs": VGG_WARMUP} if architecture == "vgg" else {}),
+            **({} if self.recipe == "fast" else {"batch_size": scale.batch_size}),
         )
-        return config.scaled(scale.fast_epochs if self.recipe == "fast" else scale.epochs)
+        epochs = {"fast": scale.fast_epochs, "p1-full": scale.full_epochs}
+        return config.scaled(epochs.get(self.recipe, scale.epochs))
 
 
 def split_for(count: int, seed: int, share: int = 100) -> Split:
@@ -135,7 +138,7 @@ def train_cell(
     """
     inputs = network_inputs(data[cell.dataset], cell.dataset, cell.kind, cell.noise, scale.size)
     begun, processor = time.monotonic(), time.process_time()
-    split = split_for(len(inputs.images), cell.seed, cell.share)
+    split = split_for(len(inputs.images), cell.seed, cell.share or scale.fast_share)
     folder = work / "runs" / cell.name
     trained = train_classifier(
         inputs.images,

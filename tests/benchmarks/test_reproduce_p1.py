@@ -19,6 +19,7 @@ from benchmarks.reproduce.p1_page import Results, page
 from benchmarks.reproduce.p1_trainings import Scale, Training, counts_of, split_for, with_seeds
 from cdifast.evaluate import classification_metrics
 from cdifast.labels import CLASSES
+from cdifast.train import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,14 +162,17 @@ def test_the_tables_are_p1s() -> None:
 
 def test_each_training_once_and_its_recipe() -> None:
     every = p1.trainings(p1.PARTS)
-    assert len(every) == len(set(every)) == 24
+    assert len(every) == len(set(every)) == 25
     names = [cell.name for training in every for cell in with_seeds(training, p1.SCALES["cpu"])]
-    assert len(set(names)) == 3 * 24
+    assert len(set(names)) == 3 * 25
     config = Training(network="vgg19", first="leaky", seed=4).config(p1.SCALES["cpu"])
     assert (config.architecture, config.depth, config.first_activation, config.seed) == ("vgg", 19, "leaky", 4)
     config = Training(first="0.5").config(p1.SCALES["paper"])
     assert (config.depth, config.width, config.first_activation, config.alpha) == (18, 1, "log", 0.5)
     assert (config.epochs, config.learning_rate, config.decay_every, config.batch_size) == (200, 0.1, 50, 48)
+    fast, full = p1.FAST.config(p1.SCALES["cpu"]), p1.FULL.config(p1.SCALES["cpu"])
+    assert (fast.epochs, full.epochs, full.decay_every) == (40, 200, 50)
+    assert (fast.schedule, fast.batch_size) == ("one-cycle", TrainConfig.recipe("fast").batch_size)
 
 
 @pytest.fixture(scope="module")
