@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from cdifast.data import Frames
-    from cdifast.data.prepare import InputPreparation
+    from cdifast.data import Frames, Preparation
     from cdifast.train import TrainResult
 
 Labels = Annotated[
@@ -39,6 +38,10 @@ def train(
         int | None,
         typer.Option(help="Passes over the training images, the schedule scaled to them; default: the recipe's."),
     ] = None,
+    network_input: Annotated[
+        Literal["images", "maps"],
+        typer.Option("--input", help="What the network sees: images, or correlation maps (P1, section 5.3)."),
+    ] = "images",
     input_size: Annotated[int, typer.Option(help="Pixels along each side that the network sees.")] = 224,
     architecture: Annotated[str, typer.Option(help="preact_resnet or vgg.")] = "preact_resnet",
     depth: Annotated[
@@ -84,8 +87,7 @@ def train(
 
     Example: `cdifast train shots.cxi --output model --epochs 20 --input-size 96 --width 0.5`
     """
-    from cdifast.data import open_frames
-    from cdifast.data.prepare import InputPreparation
+    from cdifast.data import InputPreparation, MapPreparation, open_frames
     from cdifast.train import TrainConfig, train_classifier
     from cdifast.train.classify import held_by_a_run, refusal
     from cdifast.train.distributed import process_group
@@ -116,7 +118,7 @@ def train(
         opening = opened_frames if ranks.is_first else open_frames
         with opening(files, dataset=dataset, mask=mask, labels=None if table else labels) as frames:
             numbers, truth, classes = _labelled(frames, table, say_so=ranks.is_first)
-            preparation = InputPreparation(size=input_size)
+            preparation = MapPreparation(input_size) if network_input == "maps" else InputPreparation(input_size)
             inputs = _inputs(frames, numbers if table else None, preparation, show=ranks.is_first and not quiet)
         with _said_warnings(show=ranks.is_first):
             result = train_classifier(
@@ -154,19 +156,15 @@ def _labelled(
     return found.indices, found.labels, found.classes
 
 
-def _inputs(
-    frames: Frames, indices: NDArray[np.int64] | None, preparation: InputPreparation, *, show: bool
-) -> torch.Tensor:
+def _inputs(frames: Frames, indices: NDArray[np.int64] | None, preparation: Preparation, *, show: bool) -> torch.Tensor:
     """All frames, or some, as network input."""
-    from cdifast.data.prepare import prepare_frames
-    from cdifast.data.selected import prepare_selected
+    from cdifast.data import prepare_frames
+    from cdifast.data.selection import SelectedFrames
     from cdifast.jobs.progress import progress_bar
 
-    count = len(frames) if indices is None else len(indices)
-    with progress_bar("preparing frames", count, show=show) as report:
-        if indices is None:
-            return prepare_frames(frames, frames.mask, preparation, progress=lambda done, _total: report(done))
-        return prepare_selected(frames, indices, preparation, progress=lambda done, _total: report(done))
+    chosen = frames if indices is None else SelectedFrames(frames, indices)
+    with progress_bar("preparing frames", len(chosen), show=show) as report:
+        return prepare_frames(chosen, frames.mask, preparation, progress=lambda done, _total: report(done))
 
 
 @contextmanager

@@ -16,7 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cdifast.cli import app
-from cdifast.data import open_frames, write_cxi
+from cdifast.data import MapPreparation, open_frames, prepare_frames, write_cxi
+from cdifast.evaluate import predict_probabilities
+from cdifast.nn import load_classifier
 
 COMMANDS = ("simulate", "info", "maps", "train", "predict", "label-next", "explain", "quickstart", "doctor")
 COMMANDS += ("pretrain", "embed", "similar", "few-shot")
@@ -87,6 +89,21 @@ def test_train_resume_and_predict(shots: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "q.h5").exists()
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["/entry_1/predictions/probability"].shape == (60, 11)
+
+
+def test_a_network_trained_on_correlation_maps_predicts_from_them(shots: Path, tmp_path: Path) -> None:
+    options = ("--epochs", 1, "--input", "maps", "--input-size", 32, "--width", 0.125, "--batch-size", 16, "-q")
+    status, text = run("train", shots, "-o", tmp_path / "model", *options)
+    assert status == 0, text
+    status, text = run("predict", shots, "-w", tmp_path / "model", "-o", tmp_path / "p.h5", "-q")
+    assert status == 0, text
+    model, card = load_classifier(tmp_path / "model" / "weights.safetensors")
+    with open_frames(str(shots)) as frames:
+        maps = prepare_frames(frames, frames.mask, MapPreparation(32))
+    assert card.input == MapPreparation(32).to_dict()
+    with h5py.File(tmp_path / "p.h5") as file:
+        found = file["/entry_1/predictions/probability"][:]
+    np.testing.assert_allclose(found, predict_probabilities(model, maps).numpy(), atol=1e-5)
 
 
 def test_train_on_a_table_of_a_few_labels_and_what_breaks_the_rules(shots: Path, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
-from cdifast.data import FrameError, Frames, open_frames, write_cxi
+from cdifast.data import FrameError, Frames, InputPreparation, open_frames, prepare_frames, write_cxi
 from cdifast.data.selection import SelectedFrames
 from cdifast.jobs import MapSettings, write_maps
 from tests.data.layouts import modules
@@ -70,3 +71,14 @@ def test_a_job_takes_them_and_tells_them_from_others(stack: Frames, tmp_path: Pa
     (tmp_path / "maps.h5").rename(tmp_path / "maps.h5.partial")
     with pytest.raises(FrameError, match="frames: '2 chosen"):
         write_maps(SelectedFrames(stack, [8, 3]), tmp_path / "maps.h5", SMALL)
+
+
+def test_they_are_prepared_as_the_whole_stack_is_and_named_by_their_place(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).poisson(4.0, (9, 20, 24)).astype(np.float32)
+    images[6, 3, 5] = np.nan
+    preparation = InputPreparation(size=8)
+    with open_frames(write_cxi(tmp_path / "a.cxi", images)) as frames:
+        found = prepare_frames(SelectedFrames(frames, [7, 0, 3]), frames.mask, preparation, chunk=2)
+        assert torch.equal(found, prepare_frames(images[[7, 0, 3]], None, preparation))
+        with pytest.raises(FrameError, match=r"a\.cxi.*frame 6"):
+            prepare_frames(SelectedFrames(frames, [1, 6]), frames.mask, preparation)
