@@ -28,13 +28,15 @@ from cdifast.simulate.cxidb10 import SPECIES
 NETWORKS: Final = ("resnet18", "resnet50", "resnet101", "vgg16", "vgg19")
 
 SCALES: Final = {
-    "smoke": Scale(48, 32, 32, 2, 3, 1, 50, 1, 16, dict.fromkeys(NETWORKS, 0.0625)),
+    "smoke": Scale(48, 32, 32, "helium", "fast", 2, 3, 1, 50, 1, 16, dict.fromkeys(NETWORKS, 0.0625)),
     # VGG's head of 7 x 7 x 4096 x 4096 alone is 411 million multiplications an image at full width.
     "cpu": Scale(
-        4000,
-        128,
+        3000,
         64,
-        15,
+        64,
+        "helium-balanced",
+        "fast",
+        40,
         200,
         40,
         35,
@@ -42,7 +44,7 @@ SCALES: Final = {
         48,
         {"resnet18": 0.25, "resnet50": 0.25, "resnet101": 0.25, "vgg16": 0.125, "vgg19": 0.125},
     ),
-    "paper": Scale(7264, 256, 224, 200, 200, 40, 100, 3, 48, dict.fromkeys(NETWORKS, 1.0)),
+    "paper": Scale(7264, 256, 224, "helium", "p1", 200, 200, 40, 100, 3, 48, dict.fromkeys(NETWORKS, 1.0)),
 }
 
 PARTS: Final = (*TABLES, "table10", "baselines", "fast", "figure4", "figure5")
@@ -101,8 +103,9 @@ def study(
     needed: set[Dataset] = {cell.dataset for cell in repetitions} | {"helium"}
     given: dict[Dataset, Sequence[Path]] = {"helium": helium, "cxidb10": cxidb10}
     data = {
-        name: given[name] or [simulated(work / "data", name, scale.shots, scale.frame, jobs=jobs)]
-        for name in sorted(needed)
+        name: given[name] or [simulated(work / "data", preset, scale.shots, scale.frame, jobs=jobs)]
+        for name, preset in (("helium", scale.preset), ("cxidb10", "cxidb10"))
+        if name in needed
     }
     if "baselines" in parts:
         baselines = [BaselineCell(baseline=name, seed=seed) for seed in range(scale.seeds) for name in BASELINES]

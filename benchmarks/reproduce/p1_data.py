@@ -48,12 +48,12 @@ class Inputs:
     preparation: Preparation
 
 
-def simulated(folder: Path, dataset: Dataset, count: int, size: int, *, jobs: int = 1) -> Path:
+def simulated(folder: Path, preset: str, count: int, size: int, *, jobs: int = 1) -> Path:
     """The file of simulated shots, made or completed if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{dataset}-{count}-{size}.cxi"
+    path = folder / f"{preset}-{count}-{size}.cxi"
     if not path.is_file():
-        write_shots(path, count, size=size, preset=dataset, jobs=jobs, progress=True)
+        write_shots(path, count, size=size, preset=preset, jobs=jobs, progress=True)
     return path
 
 

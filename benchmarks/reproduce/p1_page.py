@@ -64,10 +64,9 @@ def page(results: Results, machine: str) -> str:
         "Written by `python -m benchmarks.reproduce.p1`; read with [docs/paper1.md](../../../docs/paper1.md).",
         "",
         f"{machine}. {scale.shots} simulated shots of each data set, {scale.frame} x {scale.frame} pixels, "
-        f"{scale.size} x {scale.size} seen by the networks, 85 % trained on; recipe p1 over {scale.epochs} epochs, "
-        f"batch {scale.batch_size}; {scale.seeds} seeds (split, weights, order, augmentation). Factors on channels: "
-        + ", ".join(f"{name} {width:g}" for name, width in scale.widths.items())
-        + ".",
+        f"{scale.size} x {scale.size} seen by the networks, presets `{scale.preset}` and `cxidb10`; 85 % trained on, "
+        f"recipe `{scale.recipe}` over {scale.epochs} epochs; {scale.seeds} seeds (split, weights, order, augmentation). "
+        "Factors on channels: " + ", ".join(f"{name} {width:g}" for name, width in scale.widths.items()) + ".",
         "",
         "Ours is mean ± standard deviation over the seeds. As in P1's tables, each metric is its own maximum over the "
         "training, on the validation images; *at best* is that of the network with the highest accuracy, which is what "

@@ -41,14 +41,16 @@ class Scale:
         Images of each data set.
     frame, size
         Pixels along each side of a simulated frame, and of the network's input.
-    epochs
-        Of P1's recipe; the learning rate falls at the same fractions of them.
+    preset
+        Of the simulated helium shots.
+    recipe, epochs
+        Of `cdifast.train.TrainConfig.recipe`; the learning rate changes at the same fractions of the epochs.
     full_epochs, fast_epochs, fast_share
         Of the two recipes where they are compared, and the per cent of the training images on which they are.
     seeds
         Repetitions: of split, initial weights, order and augmentation.
     batch_size
-        Images a step.
+        Images a step of P1's recipe; ``fast`` has its own.
     widths
         Factor on the channels by architecture, ``resnet18`` and so on.
     """
@@ -56,6 +58,8 @@ class Scale:
     shots: int
     frame: int
     size: int
+    preset: str
+    recipe: str
     epochs: int
     full_epochs: int
     fast_epochs: int
@@ -78,7 +82,7 @@ class Training:
     share
         Per cent of the training split that is trained on; 0: the scale's ``fast_share``.
     recipe
-        Of `cdifast.train.TrainConfig.recipe`; ``p1-full`` is P1's with the scale's ``full_epochs``.
+        ``scale``: the scale's. ``p1-full`` and ``fast``: those that are compared, over the epochs meant for that.
     """
 
     dataset: Dataset = "helium"
@@ -87,7 +91,7 @@ class Training:
     kind: Kind = "images"
     noise: Level = "none"
     share: int = 100
-    recipe: str = "p1"
+    recipe: str = "scale"
     seed: int = 0
 
     @property
@@ -100,8 +104,13 @@ class Training:
         architecture, depth = ("vgg", self.network[3:]) if self.network.startswith("vgg") else ("preact_resnet", "")
         depth = depth or self.network.removeprefix("resnet")
         log = self.first not in ("none", "leaky")
+        recipe, epochs = {
+            "scale": (scale.recipe, scale.epochs),
+            "p1-full": ("p1", scale.full_epochs),
+            "fast": ("fast", scale.fast_epochs),
+        }[self.recipe]
         config = TrainConfig.recipe(
-            self.recipe.removesuffix("-full"),
+            recipe,
             architecture=architecture,
             depth=int(depth),
             width=scale.widths[self.network],
@@ -109,10 +118,9 @@ class Training:
             alpha=float(self.first) if log else 0.2,
             seed=self.seed,
             **({"learning_rate": VGG_RATE, "warmup_epochs": VGG_WARMUP} if architecture == "vgg" else {}),
-            **({} if self.recipe == "fast" else {"batch_size": scale.batch_size}),
+            **({} if recipe == "fast" else {"batch_size": scale.batch_size}),
         )
-        epochs = {"fast": scale.fast_epochs, "p1-full": scale.full_epochs}
-        return config.scaled(epochs.get(self.recipe, scale.epochs))
+        return config.scaled(epochs)
 
 
 def split_for(count: int, seed: int, share: int = 100) -> Split:

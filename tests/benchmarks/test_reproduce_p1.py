@@ -172,6 +172,7 @@ def test_each_training_once_and_its_recipe() -> None:
     assert (config.epochs, config.learning_rate, config.decay_every, config.batch_size) == (200, 0.1, 50, 48)
     fast, full = p1.FAST.config(p1.SCALES["cpu"]), p1.FULL.config(p1.SCALES["cpu"])
     assert (fast.epochs, full.epochs, full.decay_every) == (40, 200, 50)
+    assert Training().config(p1.SCALES["cpu"]).schedule == "one-cycle"
     assert (fast.schedule, fast.batch_size) == ("one-cycle", TrainConfig.recipe("fast").batch_size)
 
 

@@ -65,7 +65,7 @@ def test_embeddings_are_the_networks_in_stack_order(run: Path, tmp_path: Path) -
         np.testing.assert_allclose(group["embedding"][:], expected, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(in_memory, group["embedding"][:], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(other["/entry_1/embeddings/embedding"][:], features, rtol=1e-4, atol=1e-5)
-        assert dict(group.attrs)["layer"] == "head"
+        assert dict(group.attrs)["layer"] == b"head"
         assert (group.attrs["view"], len(group.attrs["weights_sha256"])) == (b"detector", 64)
         assert file["/entry_1/events/index"][:].tolist() == list(range(30))
 
