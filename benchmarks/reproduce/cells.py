@@ -108,7 +108,7 @@ def _compute(
         "machine": describe_machine(),
         "versions": describe_versions(),
     }
-    write_text_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text_whole(path, json.dumps(content, allow_nan=False) + "\n")
     return seconds
 
 

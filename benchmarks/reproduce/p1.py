@@ -79,6 +79,7 @@ def study(
     cxidb10: Sequence[Path] = (),
     jobs: int = 1,
     device: str = "cpu",
+    compute: bool = True,
 ) -> Results:
     """Do what is not done yet, and write page and figures.
 
@@ -98,6 +99,8 @@ def study(
         Trainings at a time.
     device
         Where to train.
+    compute
+        False: write page and figures of what is done.
     """
     repetitions = [cell for training in trainings(parts) for cell in with_seeds(training, scale)]
     needed: set[Dataset] = {cell.dataset for cell in repetitions} | {"helium"}
@@ -107,13 +110,14 @@ def study(
         for name, preset in (("helium", scale.preset), ("cxidb10", "cxidb10"))
         if name in needed
     }
-    if "baselines" in parts:
+    if "baselines" in parts and compute:
         baselines = [BaselineCell(baseline=name, seed=seed) for seed in range(scale.seeds) for name in BASELINES]
         run_cells(baseline_cell, baselines, output, scale, (data,), jobs=jobs)
     # Seed by seed, so that a study stopped halfway has every row once; the architectures, which take longest, last.
     central = {dataclasses.replace(training, seed=0) for training in trainings([p for p in parts if p in FIRST])}
     repetitions.sort(key=lambda cell: (dataclasses.replace(cell, seed=0) not in central, cell.seed))
-    run_cells(train_cell, repetitions, output, scale, (data, work, device), jobs=jobs)
+    if compute:
+        run_cells(train_cell, repetitions, output, scale, (data, work, device), jobs=jobs)
     results = Results(output, scale)
     save(studies(results), output / "studies.png")
     if "figure4" in parts:
@@ -142,6 +146,7 @@ def main() -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--render", action="store_true", help="only write page and figures of what is done")
     arguments = parser.parse_args()
     scale = SCALES[arguments.scale]
     if arguments.seeds:
@@ -156,6 +161,7 @@ def main() -> None:
         cxidb10=arguments.cxidb10,
         jobs=arguments.jobs,
         device=arguments.device,
+        compute=not arguments.render,
     )
     print(f"{output / 'README.md'}")
 

@@ -73,7 +73,7 @@ def page(results: Results, machine: str) -> str:
         "Ours is mean ± standard deviation over the seeds. As in P1's tables, each metric is its own maximum over the "
         "training, on the validation images; *at best* is that of the network with the highest accuracy, which is what "
         "a user gets. Times are seconds of training to the highest accuracy and in full (on a CPU, of one core), P1's "
-        "are hours. P1's numbers are those of real data.",
+        "are hours. P1's numbers are those of real data. Where ours is missing, it has not been computed yet.",
         "",
     ]
     for table in TABLES.values():
