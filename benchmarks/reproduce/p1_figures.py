@@ -85,7 +85,10 @@ def figure5(paths: Sequence[Path], scale: Scale, run: Path, seed: int = 0) -> An
         columns += [column] * len(chosen)
     inputs = prepare_frames(frames[shots], mask, preparation_for("images", scale.size, frames.shape[-1]))
     classes = torch.tensor(columns)[:, None]
-    heat = grad_cam_plus_plus(model, inputs, classes, size=(frames.shape[1], frames.shape[2]))
+    # P1's last stage has 7 x 7 pixels; of a smaller input, the last one that has as many.
+    stages: Any = model.stages
+    stage = max((k for k in range(len(stages)) if scale.size >> (2 + k) >= 7), default=0)
+    heat = grad_cam_plus_plus(model, inputs, classes, layer=stages[stage], size=(frames.shape[1], frames.shape[2]))
     probabilities = predict_probabilities(model, inputs)
     titles = [
         [f"{CLASSES[column]} {float(row[column]):.2f}"] for column, row in zip(columns, probabilities, strict=True)
