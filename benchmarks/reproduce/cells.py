@@ -85,10 +85,11 @@ def run_cells(
         say(f"{number} of {len(missing)}: {cell.name}, {seconds:.0f} s")
 
 
-def machine_in_words(jobs: int) -> str:
-    """This machine, for a page."""
-    found = describe_machine()
-    return found["gpu"] or f"{found['cpu']}, {found['cores']} cores, {jobs} cells at a time"
+def machines_in_words(folder: Path) -> str:
+    """The machines on which the cells of a study were computed, for a page."""
+    found = [json.loads(path.read_text(encoding="utf-8"))["machine"] for path in sorted(folder.glob("cells/*.json"))]
+    names = (entry["gpu"] or f"{entry['cpu']}, {entry['cores']} cores" for entry in found)
+    return "; ".join(dict.fromkeys(names))
 
 
 def _compute(

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.reproduce.cells import machine_in_words, run_cells
+from benchmarks.reproduce.cells import machines_in_words, run_cells
 from benchmarks.reproduce.p1_baselines import BASELINES, BaselineCell, baseline_cell
 from benchmarks.reproduce.p1_data import Dataset, simulated
 from benchmarks.reproduce.p1_figures import figure4, figure5, save, studies
@@ -124,7 +124,7 @@ def study(
         save(figure4(data["helium"], scale.size), output / "figure4.png")
     if "figure5" in parts:
         save(figure5(data["helium"], scale, work / "runs" / LOG.name), output / "figure5.png")
-    write_text_whole(output / "README.md", page(results, machine_in_words(jobs)))
+    write_text_whole(output / "README.md", page(results, machines_in_words(output)))
     return results
 
 

@@ -65,7 +65,7 @@ def page(results: Results, machine: str) -> str:
         "",
         f"{machine}. {scale.shots} simulated shots of each data set, {scale.frame} x {scale.frame} pixels, "
         f"{scale.size} x {scale.size} seen by the networks, presets `{scale.preset}` and `cxidb10`; 85 % trained on, "
-        f"recipe `{scale.recipe}` over {scale.epochs} epochs; {scale.seeds} seeds (split, weights, order, "
+        f"recipe `{scale.recipe}` over {scale.epochs} epochs; up to {scale.seeds} seeds (split, weights, order, "
         "augmentation). Factors on channels: "
         + ", ".join(f"{name} {width:g}" for name, width in scale.widths.items())
         + ".",

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.reproduce.cells import machine_in_words, read_cell, run_cells
+from benchmarks.reproduce.cells import machines_in_words, read_cell, run_cells
 from benchmarks.reproduce.p1_figures import save
 from benchmarks.reproduce.p2_data import load, simulated
 from benchmarks.reproduce.p2_figures import figure1, figure3, pick_triple
@@ -84,7 +84,7 @@ def study(
     distances = {method: row["triple"] for method in COMPARED if (row := first[method]) is not None}
     if distances:
         save(figure1(shots, distances, triple), output / "figure1.png")
-    write_text_whole(output / "README.md", page(output, scale, machine_in_words(jobs), len(shots.frames)))
+    write_text_whole(output / "README.md", page(output, scale, machines_in_words(output), len(shots.frames)))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.reproduce import p1
-from benchmarks.reproduce.cells import path_of, read_cell, run_cells
+from benchmarks.reproduce.cells import machines_in_words, path_of, read_cell, run_cells
 from benchmarks.reproduce.p1_claims import difference, digits, pooled, time_to_reach
 from benchmarks.reproduce.p1_numbers import TABLE10, TABLES
 from benchmarks.reproduce.p1_page import Results, page
@@ -210,3 +210,9 @@ def test_a_study_goes_on_and_a_page_is_the_same(smoke: tuple[Path, Path, Scale],
     p1.study(scale, ["table4", "table5", "figure5"], output, work, compute=False)
     assert (output / "README.md").read_text() == before
     assert page(Results(output, scale), "A machine").startswith("# Paper 1, reproduced")
+
+
+def test_the_committed_page_is_that_of_the_committed_cells() -> None:
+    folder = Path(p1.__file__).parents[1] / "results" / "p1"
+    text = page(Results(folder, p1.SCALES["cpu"]), machines_in_words(folder))
+    assert (folder / "README.md").read_text() == text
