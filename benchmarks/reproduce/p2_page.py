@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cdifast.evaluate.null_shots import NULLS
 
 from benchmarks.reproduce.cells import read_cell
 from benchmarks.reproduce.p2_methods import CONTRASTIVE, DIRECT, EMBEDDINGS, MethodCell, Scale
 from benchmarks.reproduce.p2_numbers import CLASS_COUNTS, TABLE1, TABLE2
 from benchmarks.reproduce.page import header, row, spread
+from cdifast.evaluate.null_shots import NULLS
 
 BEST = "CPLR detector-unwrapped"
 
