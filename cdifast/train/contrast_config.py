@@ -17,6 +17,16 @@ from .schedules import learning_rate_at
 ContrastLoss = Literal["nt_xent", "vicreg"]
 ContrastOptimizer = Literal["lars", "adamw"]
 
+_NO_RECIPE: Final = (
+    "seed",
+    "mixed_precision",
+    "channels_last",
+    "block",
+    "validation_fraction",
+    "monitor_images",
+    "monitor_every",
+)
+
 
 @dataclass(frozen=True)
 class ContrastConfig:
@@ -58,6 +68,8 @@ class ContrastConfig:
         Of the initial weights, the order of the images, their augmentation and the split.
     mixed_precision
         See `cdifast.train.precision.autocast_dtype`; the losses are in float32 always.
+    channels_last
+        Keep weights and views with the channels innermost, which convolutions like; the result differs by rounding.
     validation_fraction
         Share of the images that is kept out of training and monitored instead; 0 (P2): training images are.
     monitor_images
@@ -84,6 +96,7 @@ class ContrastConfig:
     warmup_epochs: float = 10
     seed: int = 0
     mixed_precision: MixedPrecision = "none"
+    channels_last: bool = False
     validation_fraction: float = 0.0
     monitor_images: int = 512
     monitor_every: int = 1
@@ -145,11 +158,10 @@ class ContrastConfig:
     def preset(self) -> str:
         """Name of the recipe for the weights' card: a key of `CONTRAST_RECIPES`, "... over E epochs", or "custom".
 
-        Seed, precision, tile size, validation and monitors do not count as changes.
+        What `_NO_RECIPE` names does not count as a change.
         """
-        aside = ("seed", "mixed_precision", "block", "validation_fraction", "monitor_images", "monitor_every")
         for name, recipe in CONTRAST_RECIPES.items():
-            same = {entry: getattr(self, entry) for entry in aside}
+            same = {entry: getattr(self, entry) for entry in _NO_RECIPE}
             if self == dataclasses.replace(recipe, **same):
                 return name
             if self == dataclasses.replace(recipe.scaled(self.epochs), **same):
@@ -180,7 +192,14 @@ CONTRAST_RECIPES: Final[dict[str, ContrastConfig]] = {
     "p2": ContrastConfig(),
     "p2-code": ContrastConfig(encoder="p2-code", views=VIEW_PRESETS["p2-code"]),
     "small": ContrastConfig(
-        encoder="small", views=VIEW_PRESETS["counts"], epochs=100, batch_size=128, optimizer="adamw", warmup_epochs=5
+        encoder="small",
+        views=VIEW_PRESETS["counts"],
+        epochs=100,
+        batch_size=128,
+        optimizer="adamw",
+        warmup_epochs=5,
+        mixed_precision="auto",
+        channels_last=True,
     ),
 }
 """Recipes by name: P2's, its code's, and one for a small network on a CPU with images from `InputPreparation()`."""

@@ -69,7 +69,8 @@ class ContrastRun:
                 encoder=config.encoder_arguments,
                 head=config.head_arguments,
             )
-        self.model = model.to(device)
+        self.layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.model = model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
         if ranks.world_size > 1:
             convert_batch_norm(self.model)
         self.optimizer = _optimizer(self.model, config)
@@ -162,9 +163,13 @@ class ContrastRun:
         """
         with torch.autocast(self.device.type, self.dtype, self.dtype is not None):
             if first.shape[2:] != second.shape[2:]:
-                return self.model(first), self.model(second)
-            z_a, z_b = self.model(torch.cat([first, second])).split([len(first), len(second)])
+                return self.model(self.laid_out(first)), self.model(self.laid_out(second))
+            z_a, z_b = self.model(self.laid_out(torch.cat([first, second]))).split([len(first), len(second)])
             return z_a, z_b
+
+    def laid_out(self, views: torch.Tensor) -> torch.Tensor:
+        """Views in the memory format of the weights."""
+        return views.contiguous(memory_format=self.layout)
 
     def loss(self, z_a: torch.Tensor, z_b: torch.Tensor) -> torch.Tensor:
         """The loss of the configuration, whose mean over ranks is that of the whole batch."""

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from cdifast.data.augment import Augmentation
 from cdifast.data.prepare import InputPreparation
 from cdifast.data.view_recipe import VIEW_PRESETS
-from cdifast.nn import load_classifier
+from cdifast.nn import load_classifier, load_encoder
 from cdifast.train import (
     CONTRAST_RECIPES,
     ContrastConfig,
@@ -175,6 +175,18 @@ def test_mixed_precision_is_close_to_float32(tmp_path: Path) -> None:
         assert all(parameter.dtype == torch.float32 for parameter in result.model.parameters())
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_channels_last_changes_nothing_but_rounding(tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, epochs=1, validation_fraction=0)
+    images, results = shots(16, size=32), []
+    for layout in (False, True):
+        config = dataclasses.replace(config, channels_last=layout)
+        results.append(train_contrastive(images, config, tmp_path / str(layout)))
+        assert all(parameter.is_contiguous() for parameter in results[-1].model.parameters())
+    assert results[1].history[0].train_loss == pytest.approx(results[0].history[0].train_loss, rel=1e-4)
+    plain = load_encoder(tmp_path / "True" / "weights.safetensors")[0]
+    assert torch.equal(plain(images), results[1].model.embed(images))
 
 
 def two_ranks(rank: int, folder: str) -> dict[str, object]:
