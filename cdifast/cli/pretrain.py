@@ -32,6 +32,10 @@ def pretrain(
         int | None, typer.Option(help="Pixels along each side that the network sees; default: 64, or 224 and 256.")
     ] = None,
     center: Center = None,
+    hits: Annotated[
+        Path | None,
+        typer.Option(help="File that hits wrote for these frames: train on the hits alone, each with its own centre."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     dataset: Dataset = None,
@@ -53,7 +57,8 @@ def pretrain(
 
     from cdifast.data import open_frames
     from cdifast.data.prepare import InputPreparation
-    from cdifast.data.prepared import prepare_with_masks, prepared_center
+    from cdifast.data.prepared import prepare_with_masks, prepared_center, prepared_centers
+    from cdifast.jobs.hit_table import read_hits
     from cdifast.jobs.progress import progress_bar
     from cdifast.train import CONTRAST_RECIPES, train_contrastive
     from cdifast.train.distributed import process_group
@@ -86,6 +91,12 @@ def pretrain(
             with progress_bar("preparing frames", len(frames), show=show) as report:
                 images, valid = prepare_with_masks(frames, preparation, progress=report)
             place = None if center is None else torch.tensor(prepared_center(center, frames.shape[1:], size))
+            if hits is not None:
+                found = read_hits(hits, frames)
+                chosen = torch.from_numpy(found.hit)
+                images, valid = images[chosen], valid[chosen] if valid is not None and valid.dim() == 3 else valid
+                if found.centers is not None:
+                    place = prepared_centers(found.centers[found.hit], frames.shape[1:], size, center)
         result = train_contrastive(
             images,
             config,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from .finite import check_finite
 from .frames import Frames
@@ -88,3 +91,28 @@ def prepared_center(center: Center, shape: tuple[int, int], size: int) -> Center
         (place + 0.5 + (side - length) / 2) * size / side - 0.5 for place, length in zip(center, shape, strict=True)
     )
     return y, x
+
+
+def prepared_centers(
+    centers: NDArray[np.floating[Any]], shape: tuple[int, int], size: int, otherwise: Center | None = None
+) -> torch.Tensor:
+    """`prepared_center` of the centre of each frame.
+
+    Parameters
+    ----------
+    centers
+        (N, 2), NaN where none is known.
+    shape, size
+        As `prepared_center`.
+    otherwise
+        Centre, in pixels of the frame, of frames without one; None: the middle.
+
+    Returns
+    -------
+    torch.Tensor
+        (N, 2) float64.
+    """
+    place = ((shape[0] - 1) / 2, (shape[1] - 1) / 2) if otherwise is None else otherwise
+    known = np.isfinite(centers).all(axis=1, keepdims=True)
+    y, x = np.where(known, centers, place).T
+    return torch.tensor(np.stack(prepared_center((y, x), shape, size), axis=1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,16 +177,21 @@ def check_same_frames(index: Index, frames: Frames) -> None:
             f"found {len(index)} embeddings for {len(frames)} frames; expected those of these frames, in their order",
             path=index.paths[0],
         )
-    events = frames.events
-    for name, values in index.events().items():
+    check_same_events(index.paths[0], index.events(), frames)
+
+
+def check_same_events(path: str | os.PathLike[str], events: Mapping[str, NDArray[Any]], frames: Frames) -> None:
+    """Refuse a result file whose rows are not the frames': `events` are its keys, by name."""
+    expected = frames.events
+    for name, values in events.items():
         # Paths may have moved, and the number of a file counts within one result file.
-        if name in ("file", "paths") or name not in (events.dtype.names or ()):
+        if name in ("file", "paths") or name not in (expected.dtype.names or ()):
             continue
-        differs = np.flatnonzero(values != events[name])
+        differs = np.flatnonzero(values != expected[name])
         if len(differs):
             row = int(differs[0])
             raise FrameError(
-                f"row {row}: found {name} {_plain(values[row])}, but frame {row} has {_plain(events[name][row])}; "
-                "expected the embeddings of these frames, in their order",
-                path=index.paths[0],
+                f"row {row}: found {name} {_plain(values[row])}, but frame {row} has {_plain(expected[name][row])}; "
+                "expected the results for these frames, in their order",
+                path=path,
             )

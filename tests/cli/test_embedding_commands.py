@@ -9,6 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from cdifast.data import open_frames
 from tests.cli.test_cli import run
@@ -52,6 +54,29 @@ def test_pretrain_refuses_resumes_and_trains_other_modes(folder: Path, tmp_path:
             assert file["/entry_1/embeddings"].attrs["view"] == b"unwrapped"
             embeddings.append(file["/entry_1/embeddings/embedding"][:])
     assert not np.allclose(embeddings[0], embeddings[1])
+
+
+def test_pretrain_on_hits_alone(folder: Path, tmp_path: Path) -> None:
+    """With a file of hits, an encoder is trained on those frames alone, with their centres."""
+    shots = folder / "shots.cxi"
+    status, text = run("hits", shots, "-o", tmp_path / "hits.h5", "--centers", "friedel", "--level", 20, "-q")
+    assert status == 0, text
+    with h5py.File(tmp_path / "hits.h5", "r+") as file:
+        file["/entry_1/hits/hit"][:] = np.arange(48) % 2
+        file["/entry_1/hits/center"][1] = (14, 15)
+    arguments = ("pretrain", shots, *SMALL, "--hits", tmp_path / "hits.h5")
+    status, text = run(*arguments, "-o", tmp_path / "encoder")
+    assert status == 0, text
+    assert "24 frames" in text
+    with h5py.File(tmp_path / "hits.h5", "r+") as file:
+        file["/entry_1/hits/center"][1] = (18, 15)
+    status, text = run(*arguments, "-o", tmp_path / "moved")
+    assert status == 0, text
+    weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("encoder", "moved")]
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    status, text = run("pretrain", shots, *SMALL, "--hits", folder / "e.h5", "-o", tmp_path / "no")
+    assert status == 1
+    assert "expected a file that `cdifast hits` wrote" in text
 
 
 def test_similar_prints_the_nearest_and_draws_them(folder: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from cdifast.data import InputPreparation, open_frames, prepare_frames, write_cxi
 from cdifast.data.prepare import Preparer
-from cdifast.data.prepared import prepare_with_masks, prepared_center
+from cdifast.data.prepared import prepare_with_masks, prepared_center, prepared_centers
 from tests.data.layouts import modules
 
 
@@ -56,3 +56,13 @@ def test_center_is_where_a_spot_goes(shape: tuple[int, int], size: int) -> None:
     rows, columns = torch.arange(size), torch.arange(size)
     found = ((image.sum(1) * rows).sum() / image.sum()).item(), ((image.sum(0) * columns).sum() / image.sum()).item()
     assert found == pytest.approx(prepared_center(place, shape, size), abs=0.02)
+
+
+def test_centers_of_frames_and_what_stands_in_for_those_without() -> None:
+    centers = np.array([[12.0, 20.5], [np.nan, np.nan], [30.0, 7.0]])
+    found = prepared_centers(centers, (40, 28), 10)
+    for place, row in zip([(12.0, 20.5), (19.5, 13.5), (30.0, 7.0)], found.tolist(), strict=True):
+        assert row == pytest.approx(prepared_center(place, (40, 28), 10))
+    assert prepared_centers(centers, (40, 28), 10, (1.0, 2.0))[1].tolist() == pytest.approx(
+        prepared_center((1.0, 2.0), (40, 28), 10)
+    )
