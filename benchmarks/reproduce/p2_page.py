@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.reproduce.cells import read_cell
-from benchmarks.reproduce.p2_methods import CONTRASTIVE, DIRECT, EMBEDDINGS, MethodCell, Scale
+from benchmarks.reproduce.p2_methods import CONTRASTIVE, DIRECT, DIRECT_NULLS, EMBEDDINGS, MethodCell, Scale
 from benchmarks.reproduce.p2_numbers import CLASS_COUNTS, TABLE1, TABLE2
 from benchmarks.reproduce.page import header, row, spread
 from cdifast.evaluate.null_shots import NULLS
@@ -94,7 +94,8 @@ def _nulls(found: dict[str, list[dict[str, Any]]], scale: Scale) -> list[str]:
     lines = [
         "## Physics nulls",
         "",
-        f"{scale.nulls} shots simulated again under one changed condition, each sought among the originals: share that "
+        f"{scale.nulls} shots simulated again under one changed condition, each sought among the originals (of "
+        f"{', '.join(DIRECT)}, which are slow, {max(scale.nulls // DIRECT_NULLS, 1)} shots): share that "
         "finds its own original first, and (median distance to it over the median distance to the others). *repeat*: "
         "nothing changes but the photons. Friedel: the mate of a wide-angle pattern is not the pattern itself.",
         "",
