@@ -25,6 +25,7 @@ from torch import Tensor
 
 from benchmarks.reproduce.helium_pairs import partner_ranks, read_pairs
 from benchmarks.reproduce.p2_data import load, simulated
+from benchmarks.reproduce.page import header, row
 from cdifast._atomic import whole_file, write_text_whole
 from cdifast.data import InputPreparation
 from cdifast.data.prepare import prepare_frames
@@ -46,6 +47,13 @@ OTHERS: Final = 6
 """One of so many round or empty helium shots is kept: the real data set has five of them to one of the rest."""
 
 TRAINED: Final = "package encoder"
+
+LIMITS: Final = (
+    "It has seen simulated shots alone, each of one particle or two in the middle of the image.",
+    "It sees 64 x 64 pixels: rings finer than two of these pixels are lost.",
+    "What the detector does not record is 0: a hole or gaps other than those of the training may count as likeness.",
+    "An encoder trained on the run itself (`cdifast pretrain`) knows that run's detector and particles.",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,12 +171,12 @@ def scores(model: ContrastiveModel, scale: Scale, work: Path, pairs: Path | None
     found: dict[str, Any] = {"images": len(images)}
     for name, fitted in methods.items():
         nulls = physics_nulls(fitted.distances, changed)
-        row = evaluate_fitted(fitted, shots.labels, metrics=("cosine",), nulls=nulls)
+        scored = evaluate_fitted(fitted, shots.labels, metrics=("cosine",), nulls=nulls)
         found[name] = {
-            "precision": row["linear"]["precision"],
-            "recall": row["linear"]["recall"],
-            "overlap": row["overlap"]["cosine"]["macro"],
-            "nulls": {null: score["recall_at_1"] for null, score in row["nulls"].items()},
+            "precision": scored["linear"]["precision"],
+            "recall": scored["linear"]["recall"],
+            "overlap": scored["overlap"]["cosine"]["macro"],
+            "nulls": {null: score["recall_at_1"] for null, score in scored["nulls"].items()},
         }
         if pairs is not None:
             detector, unwrapped, _ = read_pairs(pairs, preparation)
@@ -188,8 +196,57 @@ def described(result: ContrastResult, scale: Scale, found: dict[str, Any]) -> An
         "of helium": f"all that are neither round nor empty, one in {OTHERS} of the others",
         "of helium-balanced": "half through the response of the helium detector",
     }
-    metrics = result.card.metrics | {f"{key}": found[TRAINED][key] for key in ("precision", "recall", "overlap")}
-    return dataclasses.replace(result.card, training=result.card.training | {"data": data}, metrics=metrics)
+    training = result.card.training | {"data": data, "limits": list(LIMITS)}
+    return dataclasses.replace(result.card, training=training, metrics=result.card.metrics | {"scores": found})
+
+
+def page(content: dict[str, Any], scale: Scale) -> str:
+    """The encoder's card for people."""
+    found, machine = content["scores"], content["machine"]
+    methods = [name for name in found if name != "images"]
+    nulls = list(found[methods[0]]["nulls"])
+    lines = [
+        "# The package's encoder",
+        "",
+        "Written by `python -m benchmarks.reproduce.package_encoder`; the card in the weights' file "
+        "(`cdifast.nn.load_encoder`) holds the same and every setting.",
+        "",
+        f"Contrastive projection learning (P2) with the recipe `small` for {scale.epochs} epochs on "
+        f"{content['images']} simulated shots of {scale.frame} x {scale.frame} pixels: helium droplets (one in "
+        f"{OTHERS} of the round and empty ones), the balanced droplets, half of them through the helium "
+        f"detector's response, and five species at an X-ray laser. No label was used. "
+        f"{content['seconds'] / 60:.0f} minutes on {machine['cpu']}, "
+        f"{machine['cores']} cores.",
+        "",
+        "## Scores",
+        "",
+        f"On P2's selection of other simulated helium shots ({found['images']}), by P2's protocols.",
+        "",
+        *header(["", "precision", "recall", "overlap", *(f"null: {null}" for null in nulls)]),
+    ]
+    for name in methods:
+        scores = found[name]
+        shown = [scores[key] for key in ("precision", "recall", "overlap")] + [scores["nulls"][null] for null in nulls]
+        lines.append(row([name, *(f"{value:.3f}" for value in shown)]))
+    lines += [
+        "",
+        "Nulls: share of shots, simulated again under other conditions, whose nearest shot is the original.",
+        "",
+    ]
+    if "pairs" in found[methods[0]]:
+        lines += [
+            "## The seven published pairs of real helium shots",
+            "",
+            "Rank of a shot's own unwrapped view among all seven, by cosine distance, and of its own detector view.",
+            "",
+            *header(["", "detector to unwrapped", "unwrapped to detector", "mean (chance 4)", "p of all pairings"]),
+        ]
+        for name in methods:
+            pairs = found[name]["pairs"]
+            ranks = [", ".join(map(str, pairs[key])) for key in ("detector_to_unwrapped", "unwrapped_to_detector")]
+            lines.append(row([name, *ranks, f"{pairs['mean_rank']:.2f}", f"{pairs['p']:.4f}"]))
+        lines.append("")
+    return "\n".join([*lines, "## Limits", "", *(f"- {limit}" for limit in LIMITS), ""])
 
 
 def main() -> None:
@@ -209,6 +266,7 @@ def main() -> None:
     save_weights(weights, result.model, described(result, scale, found))
     load_encoder(weights)
     content = {
+        "images": len(result.split.train),
         "scores": found,
         "training": [dataclasses.asdict(record) for record in result.history if record.retrieval is not None],
         "seconds": sum(record.seconds for record in result.history),
@@ -217,6 +275,7 @@ def main() -> None:
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_text_whole(arguments.output / "result.json", json.dumps(content, indent=1) + "\n")
+    write_text_whole(arguments.output / "README.md", page(content, scale))
     if arguments.install:
         PACKAGE.mkdir(exist_ok=True)
         with whole_file(PACKAGE / NAME) as temporary:

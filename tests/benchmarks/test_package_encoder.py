@@ -76,7 +76,10 @@ def test_from_shots_to_a_card_with_scores(tmp_path: Path, monkeypatch: pytest.Mo
     result = package_encoder.train(scale, tmp_path, 1, progress=False)
     found = package_encoder.scores(result.model, scale, tmp_path, None)
     card = package_encoder.described(result, scale, found)
-    assert card.metrics["overlap"] == found[package_encoder.TRAINED]["overlap"]
+    assert card.metrics["scores"] == found
+    machine = {"cpu": "a processor", "cores": 2}
+    content = {"images": len(result.split.train), "scores": found, "seconds": 60.0, "machine": machine}
+    assert f"{found[package_encoder.TRAINED]['overlap']:.3f}" in package_encoder.page(content, scale)
     assert card.training["data"]["simulated"]["images"] == len(result.split.train)
     # Once more: nothing is simulated or trained again, and the same frames are there.
     monkeypatch.setattr(package_encoder, "render", None)
