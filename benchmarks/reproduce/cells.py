@@ -80,7 +80,12 @@ def run_cells(
     missing = [cell for cell in cells if read_cell(folder, cell, scale) is None]
     say(f"{len(cells) - len(missing)} of {len(cells)} cells are there, {len(missing)} to compute")
     calls = [(function, cell, folder, scale, arguments) for cell in missing]
-    done = ordered_map(_compute, calls, jobs) if jobs > 1 else (_compute(*call) for call in calls)
+    # A cell may take as long as ten others: none waits for it.
+    done = (
+        ordered_map(_compute, calls, jobs, ahead=max(len(calls), 1))
+        if jobs > 1
+        else (_compute(*call) for call in calls)
+    )
     for number, (cell, seconds) in enumerate(zip(missing, done, strict=True), 1):
         say(f"{number} of {len(missing)}: {cell.name}, {seconds:.0f} s")
 

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-_AHEAD = 2  # calls given to each process before their results are wanted: bounds what waits in memory
+_AHEAD = 2
 
 
-def ordered_map(function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Result]:
+def ordered_map(
+    function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], jobs: int, *, ahead: int = _AHEAD
+) -> Iterator[Result]:
     """``function(*call)`` for each call, in order, computed by ``jobs`` processes.
 
     Processes are spawned, not forked: torch's threads do not survive a fork. Each uses its share of the processor's
@@ -31,6 +33,9 @@ def ordered_map(function: Callable[..., Result], calls: Sequence[tuple[Any, ...]
         Arguments of each call.
     jobs : int
         Processes, 1 or more; at most one for each call is started.
+    ahead : int
+        Calls given out for each process before the first of their results is taken. It bounds the results that wait in
+        memory; where they are small and one call may take as long as many, it should be large, or processes wait too.
 
     Yields
     ------
@@ -45,7 +50,7 @@ def ordered_map(function: Callable[..., Result], calls: Sequence[tuple[Any, ...]
     try:
         for call in calls:
             waiting.append(pool.submit(function, *call))
-            if len(waiting) >= _AHEAD * jobs:
+            if len(waiting) >= ahead * jobs:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -286,6 +286,28 @@ def test_ordered_map_keeps_order_and_raises() -> None:
         next(results)
 
 
+def wait_for(path: Path) -> bool:
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return path.exists()
+
+
+def touch_or_wait(path: Path, touches: bool) -> bool:
+    if touches:
+        path.touch()
+        return True
+    return wait_for(path)
+
+
+def test_a_slow_call_keeps_no_process_waiting(tmp_path: Path) -> None:
+    """The first call ends only once the sixth has run: with the default, that would not be given out before."""
+    from cdifast.jobs.processes import ordered_map
+
+    calls = [(tmp_path / "sixth", False), *((tmp_path / str(number), True) for number in range(4))]
+    assert all(ordered_map(touch_or_wait, [*calls, (tmp_path / "sixth", True)], 2, ahead=6))
+
+
 def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     """SIGKILL leaves the parent no time to end anything."""
     code = (
