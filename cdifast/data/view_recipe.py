@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -42,10 +41,6 @@ class ViewRecipe:
         Size of the map; None: the image's side. ``"p2-code"`` makes all views as large as the image.
     r_min, r_max
         First and last radius of the map, as a share of the largest circle round the middle of the image.
-    photons
-        Smallest and largest mean number of photons a pixel of a further exposure (`cdifast.data.exposure`), its
-        logarithm uniform: each view is exposed anew with probability 1/2, on its own, before it is unwrapped or
-        changed, so that the number of photons is nothing to know a shot by. None (P2): never.
     mask_guard
         ``"fill"``: no view shows the mask of its shot (see `PairViews`). ``"none"``: bad pixels are 0.
     """
@@ -58,7 +53,6 @@ class ViewRecipe:
     n_angular: int | None = None
     r_min: float = 0.0
     r_max: float = 1.0
-    photons: tuple[float, float] | None = None
     mask_guard: MaskGuard = "fill"
 
     def __post_init__(self) -> None:
@@ -72,11 +66,6 @@ class ViewRecipe:
         for name in ("n_radial", "n_angular"):
             if getattr(self, name) is not None and getattr(self, name) < 2:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected at least 2")
-        if self.photons is not None:  # JSON has lists
-            pair = tuple(self.photons)
-            if len(pair) != 2 or not (0 < pair[0] <= pair[1] < math.inf):
-                raise ValueError(f"photons: found {pair}, expected two numbers, 0 < smallest <= largest")
-            object.__setattr__(self, "photons", pair)
         if not 0 <= self.r_min < self.r_max:
             raise ValueError(f"r_min, r_max: found {self.r_min}, {self.r_max}, expected 0 <= r_min < r_max")
 

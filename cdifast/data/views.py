@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ from torch import Tensor
 from cdifast.ops import polar_resample
 
 from .augment_torch import apply_changes
-from .exposure import exposures
 from .p2_code import p2_code_detector, p2_code_unwrapped
 from .ring_fill import fill_from_rings, pixel_rings
 from .view_recipe import VIEW_PRESETS, ViewKind, ViewRecipe
@@ -144,24 +142,12 @@ class PairViews:
             images = images.masked_fill(~good[:, None], 0)
         else:
             good = None
-        if self.recipe.photons is not None:
-            images = self._exposed(images, None if good is None else good[:, None], whole, rows, generator)
         values, valid = self._shown(kind, images, good, indices[rows], uniforms)
         augmentation = self.recipe.augmentation
         if augmentation is None:
             return values
         changes = augmentation.changes(augmentation.uniforms(whole, generator)[rows], *values.shape[-2:])
         return apply_changes(values, augmentation, changes, valid)[0]
-
-    def _exposed(
-        self, images: Tensor, good: Tensor | None, whole: int, rows: slice, generator: torch.Generator
-    ) -> Tensor:
-        assert self.recipe.photons is not None
-        low, high = map(math.log, self.recipe.photons)
-        draws = torch.rand(whole, 2, generator=generator)
-        seeds = torch.randint(2**62, (whole,), generator=generator)
-        photons = torch.exp(low + (high - low) * draws[:, 0]).masked_fill(draws[:, 1] < 0.5, math.inf)
-        return exposures(images, photons[rows], seeds[rows], good)
 
     def _shown(
         self, kind: ViewKind, images: Tensor, good: Tensor | None, indices: Tensor, uniforms: Callable[..., Tensor]
