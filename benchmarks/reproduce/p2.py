@@ -85,7 +85,7 @@ def study(
     distances = {method: row["triple"] for method in COMPARED if (row := first[method]) is not None}
     if distances:
         save(figure1(shots, distances, triple), output / "figure1.png")
-    write_text_whole(output / "README.md", page(output, scale, machines_in_words(output), len(shots.frames)))
+    write_text_whole(output / "README.md", page(output, scale, machines_in_words(output)))
 
 
 def main() -> None:

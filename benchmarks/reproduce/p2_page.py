@@ -26,9 +26,10 @@ def results(folder: Path, scale: Scale) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def page(folder: Path, scale: Scale, machine: str, images: int) -> str:
+def page(folder: Path, scale: Scale, machine: str) -> str:
     """The whole page."""
     found = results(folder, scale)
+    images = max((entry["images"] for rows in found.values() for entry in rows), default=0)
     lines = [
         "# Paper 2, reproduced",
         "",
