@@ -89,5 +89,6 @@ def test_from_shots_to_a_card_with_scores(tmp_path: Path, monkeypatch: pytest.Mo
     frames, good = package_encoder.training_frames(dataclasses.replace(scale), tmp_path / "frames", 1)
     assert frames.shape == good.shape == (len(result.split.train), 32, 32)
     encoder, loaded = load_encoder(tmp_path / "training" / "weights.safetensors")
-    assert loaded.preset == "small over 2 epochs"
+    assert loaded.training["config"]["views"]["first"] == "unwrapped"
+    assert card.preset == "cplr-small"
     assert torch.equal(encoder(images), result.model.embed(images))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.reproduce import p2
-from benchmarks.reproduce.cells import read_cell
+from benchmarks.reproduce.cells import machines_in_words, read_cell
 from benchmarks.reproduce.p2_data import Shots, load, simulated
 from benchmarks.reproduce.p2_figures import pick_triple
 from benchmarks.reproduce.p2_methods import (
@@ -26,6 +26,7 @@ from benchmarks.reproduce.p2_methods import (
     scaling_of,
 )
 from benchmarks.reproduce.p2_numbers import CLASS_COUNTS, TABLE1, TABLE2
+from benchmarks.reproduce.p2_page import page
 from cdifast.evaluate import P2_CLASSES, p2_selection
 from cdifast.simulate import PRESETS, parameters, shots
 from cdifast.simulate.particles import classes_of
@@ -127,3 +128,8 @@ def test_a_study_goes_on(smoke: tuple[Path, Path], monkeypatch: Any) -> None:
     monkeypatch.setattr(p2, "method_cell", None)  # would be called for a missing cell
     p2.study(p2.SCALES["smoke"], METHODS, output, work)
     assert (output / "README.md").read_text() == before
+
+
+def test_the_committed_page_is_that_of_the_committed_cells() -> None:
+    folder = Path(p2.__file__).parents[1] / "results" / "p2"
+    assert (folder / "README.md").read_text() == page(folder, p2.SCALES["cpu"], machines_in_words(folder))
