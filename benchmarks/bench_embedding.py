@@ -1,18 +1,20 @@
-"""Embedding: the small encoder on 64 x 64 images, and exact nearest neighbours among 200,000 embeddings."""
+"""Embedding: the package's encoder on 64 x 64 images, and exact nearest neighbours among 200,000 embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from cdifast.data import InputPreparation, prepare_batch
+from cdifast.data import prepare_batch
+from cdifast.data.view_recipe import ViewRecipe
+from cdifast.data.views import plain_view
 from cdifast.jobs import Embedder
-from cdifast.nn import ContrastiveModel, ModelCard, contrastive_preset, save_weights
+from cdifast.nn import load_encoder
 from cdifast.search import nearest
 from cdifast.search.distances import pair_distances, prepared
 
@@ -23,82 +25,70 @@ from .peers import search as peers
 # Published for SpeckleNN's embedding of an image on a GTX 1080 Ti: another network on another machine.
 SPECKLENN_PER_SECOND = 450
 
-SIDE, SIZE, BATCH = 128, 64, 256
+SIDE, BATCH = 64, 256
 ROWS, DIMENSION, QUERIES, NEAREST = 200_000, 1024, 256, 10
-PREPARATION = InputPreparation(size=SIZE)
 
 
 @lru_cache(maxsize=1)
-def model() -> ContrastiveModel:
-    """The small encoder with random weights and settled statistics."""
-    torch.manual_seed(0)
-    network = contrastive_preset("small")
-    with torch.no_grad():
-        network(images()[:64])
-    return network.eval()
+def embedder() -> Embedder:
+    """The package's encoder, as `cdifast embed` uses it."""
+    return Embedder()
 
 
 @lru_cache(maxsize=1)
 def images() -> Tensor:
-    """Prepared images (BATCH, 1, SIZE, SIZE)."""
-    return prepare_batch(frames(SIDE, "uint16", BATCH), None, PREPARATION)
+    """Prepared images (BATCH, 1, S, S)."""
+    return prepare_batch(frames(SIDE, "uint16", BATCH), None, embedder().preparation)
 
 
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedder]:
-    """What `cdifast embed` uses."""
-    path: Path = tmp_path_factory.mktemp("embedding") / "weights.safetensors"
-    network = model()
-    save_weights(path, network, ModelCard("contrastive", network.arguments, (), (), input=PREPARATION.to_dict()))
-    yield Embedder(path)
-    path.unlink()
+def recipe() -> ViewRecipe:
+    return ViewRecipe.from_dict(embedder().card.training["config"]["views"])
 
 
-def plain(_: Embedder) -> Call:
-    """The network as anybody would call it."""
-    network, batch = model(), images()
+def plain() -> Call:
+    """View and network as anybody would call them."""
+    network, batch, views = load_encoder()[0], images(), recipe()
 
     def run() -> Tensor:
         with torch.inference_mode():
-            return network.embed(batch)
+            return network(plain_view(batch, views))
 
     return Call(run, BATCH)
 
 
-def from_images(embedder: Embedder) -> Call:
-    return Call(lambda: embedder.prepared(images()), BATCH)
+def from_images() -> Call:
+    return Call(lambda: embedder().prepared(images()), BATCH)
 
 
-def from_frames(embedder: Embedder) -> Call:
+def from_frames() -> Call:
     """From raw frames, with their preparation."""
     raw = frames(SIDE, "uint16", BATCH).numpy()
-    embed = embedder.for_frames((SIDE, SIDE), None)
+    embed = embedder().for_frames((SIDE, SIDE), None)
     return Call(lambda: embed(raw, None), BATCH)
 
 
 @exact_result
 def exact_embedding() -> Tensor:
-    network = contrastive_preset("small")
-    network.load_state_dict(model().state_dict())
+    network: Any = load_encoder()[0].double()
     with torch.no_grad():
-        return network.double().eval().embed(images()[:FEW].double())
+        return network(plain_view(images()[:FEW].double(), recipe()))
 
 
-ENCODERS: dict[str, Callable[[Embedder], Call]] = {
+ENCODERS: dict[str, Callable[[], Call]] = {
     "ours": from_images,
-    f"ours, from uint16 {SIDE}x{SIDE}": from_frames,
+    f"ours, from uint16 frames {SIDE}x{SIDE}": from_frames,
     "the same network, eager": plain,
 }
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_encoder(name: str, embedder: Embedder, entry: EntryTimer) -> None:
+def test_encoder(name: str, entry: EntryTimer) -> None:
     entry(
-        f"small encoder (SpeckleNN publishes {SPECKLENN_PER_SECOND} images/s, GTX 1080 Ti)",
+        f"the package's encoder (SpeckleNN publishes {SPECKLENN_PER_SECOND} images/s, GTX 1080 Ti)",
         name,
-        lambda: ENCODERS[name](embedder),
+        ENCODERS[name],
         exact_embedding(),
-        size=SIZE,
+        size=SIDE,
     )
 
 

@@ -10,7 +10,8 @@ points at right angles to each other and scores below chance. Ask for N / 4 at m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -132,15 +133,31 @@ def umap_embedding(
     import importlib
     import warnings
 
-    umap = importlib.import_module("umap")  # has no types, and few have it
+    with _torch_threads_kept():
+        umap = importlib.import_module("umap")  # has no types, and few have it
     pixels, size = _pixels(images), _most(images, components)
     start = "spectral" if size + 1 < len(pixels) - 1 else "random"
-    with warnings.catch_warnings():
+    with _torch_threads_kept(), warnings.catch_warnings():
         # That a fixed random state means one thread is what we ask for.
         warnings.filterwarnings("ignore", message="n_jobs value", category=UserWarning)
         model = umap.UMAP(n_components=size, random_state=seed, init=start).fit(pixels)
+
+    def transform(others: NDArray[Any]) -> NDArray[Any]:
+        with _torch_threads_kept():
+            return model.transform(others)
+
     settings = {"components": size, "init": start, "seed": seed}
-    return _fitted("UMAP", model.transform, pixels, metric, settings, embeddings=model.embedding_)
+    return _fitted("UMAP", transform, pixels, metric, settings, embeddings=model.embedding_)
+
+
+@contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """Numba sets the number of OpenMP's threads for whoever comes next: a process with one thread would have all."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def uniform_noise(

@@ -98,17 +98,21 @@ def test_umap_gets_its_defaults_but_for_size_seed_and_a_start_that_exists(
             calls.append(arguments)
 
         def fit(self, pixels: np.ndarray) -> Recorder:
+            torch.set_num_threads(threads + 1)  # as numba does
             self.embedding_ = pixels[:, :2]
             return self
 
         def transform(self, pixels: np.ndarray) -> np.ndarray:
+            torch.set_num_threads(threads + 1)
             return pixels[:, :2]
 
+    threads = torch.get_num_threads()
     module = types.ModuleType("umap")
     module.UMAP = Recorder  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "umap", module)
     umap_embedding(images, 1024, seed=3)
-    umap_embedding(images, 5)
+    umap_embedding(images, 5).embed(images[:2])
+    assert torch.get_num_threads() == threads
     assert calls == [
         {"n_components": 29, "random_state": 3, "init": "random"},
         {"n_components": 5, "random_state": 0, "init": "spectral"},
