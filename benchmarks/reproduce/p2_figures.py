@@ -33,18 +33,20 @@ def figure3(shots: Shots, nearest: Mapping[str, Sequence[Sequence[int]]], seed: 
 
     queries = [_query(shots.labels, names, seed) for names in QUERIES]
     count = len(next(iter(nearest.values()))[0])
-    figure = Figure(figsize=(1.55 * (1 + count * len(nearest)), 1.75 * len(queries) + 0.4), layout="constrained")
-    axes = figure.subplots(len(queries), 1 + count * len(nearest), squeeze=False)
-    for line, query in enumerate(queries):
-        _draw(axes[line, 0], shots, query, "input: " + _names(shots.labels[query]), "tab:blue")
-        for place, (method, found) in enumerate(nearest.items()):
-            for number, other in enumerate(found[query]):
+    height = 1.8 * len(queries) + 0.4
+    figure = Figure(figsize=(1.5 * (1 + count * len(nearest)), height), layout="constrained")
+    left, *groups = figure.subfigures(1, 1 + len(nearest), width_ratios=[1, *[count] * len(nearest)])
+    left.suptitle("query", fontsize=9, fontweight="bold")
+    for axis, query in zip(left.subplots(len(queries), 1, squeeze=False)[:, 0], queries, strict=True):
+        _draw(axis, shots, query, _names(shots.labels[query]), "tab:blue")
+    for group, (method, found) in zip(groups, nearest.items(), strict=True):
+        group.suptitle(method, fontsize=9, fontweight="bold")
+        axes = group.subplots(len(queries), count, squeeze=False)
+        for line, query in zip(axes, queries, strict=True):
+            for axis, other in zip(line, found[query], strict=True):
                 score = _overlap(shots.labels[query], shots.labels[other])
-                axis = axes[line, 1 + place * count + number]
                 text = f"{score:.2f}  {_names(shots.labels[other])}"
                 _draw(axis, shots, other, text, "tab:green" if score >= 0.5 else "tab:orange")
-                if line == 0 and number == 0:
-                    axis.annotate(method, (0, 1.28), xycoords="axes fraction", fontsize=9, fontweight="bold")
     return figure
 
 
@@ -60,8 +62,8 @@ def figure1(shots: Shots, distances: Mapping[str, Sequence[float]], triple: tupl
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.6])
+    figure = Figure(figsize=(10, 2.9), layout="constrained")
+    axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.8])
     for axis, name, shot in zip(axes[:3], "abc", triple, strict=True):
         _draw(axis, shots, shot, f"{name}: {_names(shots.labels[shot])}", "black")
     lines = [
@@ -74,10 +76,10 @@ def figure1(shots: Shots, distances: Mapping[str, Sequence[float]], triple: tupl
         colLabels=["distance / median", "a, b", "a, c"],
         loc="center",
         cellLoc="left",
-        colWidths=[0.6, 0.2, 0.2],
+        colWidths=[0.64, 0.18, 0.18],
     )
     table.auto_set_font_size(False)
-    table.set_fontsize(9)
+    table.set_fontsize(8)
     for number, (*_, agrees) in enumerate(lines, 1):
         near, far = table[number, 1], table[number, 2]
         near.set_facecolor("tab:green" if agrees else "tab:orange")

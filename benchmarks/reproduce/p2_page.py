@@ -42,7 +42,7 @@ def page(folder: Path, scale: Scale, machine: str) -> str:
         "P2's numbers are those of real data, its encoder a ResNet50 of width 2, 1000 epochs.",
         "",
     ]
-    lines += _table1(found) + _table2(found) + _nulls(found, scale) + _training(found)
+    lines += _table1(found) + _figures(folder) + _table2(found) + _nulls(found, scale) + _training(found)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -69,6 +69,16 @@ def _table1(found: dict[str, list[dict[str, Any]]]) -> list[str]:
             theirs = _printed(printed.overlap.get(measure)) if printed else ""
             lines.append(row([method if number == 0 else "", *linear, measure, overlap, theirs, vote]))
     return [*lines, ""]
+
+
+def _figures(folder: Path) -> list[str]:
+    captions = {
+        "figure3.png": "P2's figure 3: three shots, drawn at random, and the four nearest of each, with the overlap of "
+        "their labels.",
+        "figure1.png": "P2's figure 1: which two of three shots are alike? Distances in units of the median of all.",
+    }
+    there = {name: caption for name, caption in captions.items() if (folder / name).is_file()}
+    return [line for name, caption in there.items() for line in (f"![{caption}]({name})", "", caption, "")]
 
 
 def _table2(found: dict[str, list[dict[str, Any]]]) -> list[str]:
