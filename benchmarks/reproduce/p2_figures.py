@@ -33,8 +33,8 @@ def figure3(shots: Shots, nearest: Mapping[str, Sequence[Sequence[int]]], seed: 
 
     queries = [_query(shots.labels, names, seed) for names in QUERIES]
     count = len(next(iter(nearest.values()))[0])
-    height = 1.8 * len(queries) + 0.4
-    figure = Figure(figsize=(1.5 * (1 + count * len(nearest)), height), layout="constrained")
+    height = 1.45 * len(queries) + 0.4
+    figure = Figure(figsize=(1.15 * (1 + count * len(nearest)), height), layout="constrained")
     left, *groups = figure.subfigures(1, 1 + len(nearest), width_ratios=[1, *[count] * len(nearest)])
     left.suptitle("query", fontsize=9, fontweight="bold")
     for axis, query in zip(left.subplots(len(queries), 1, squeeze=False)[:, 0], queries, strict=True):
