@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,14 @@ def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path: Path) -> None
     write_text_whole(link, "new")
     assert link.is_symlink()
     assert target.read_text() == "new"
+
+
+def test_a_file_has_the_mode_that_any_new_file_has(tmp_path: Path) -> None:
+    """Also where the writer makes one of its own that nobody else can read."""
+    before = os.umask(0o027)
+    try:
+        with whole_file(tmp_path / "weights") as temporary:
+            os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights").stat().st_mode & 0o777 == 0o640
