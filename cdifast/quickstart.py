@@ -1,4 +1,4 @@
-"""The whole way in a few minutes: simulate, write, read, train, evaluate, map, report.
+"""The whole way in a few minutes: simulate, write, read, train, evaluate, map, embed, report.
 
 Each stage leaves its result in the folder under its final name only when it is whole, so an interrupted run is
 continued by the same call, at whatever stage it stopped.
@@ -31,6 +31,7 @@ from cdifast.evaluate import predict_probabilities, rule_violations
 from cdifast.report import figures
 from cdifast.report.held_out import HeldOut, simulated_labels
 from cdifast.report.pictures import MOST_WRONG, draw_pictures
+from cdifast.report.similarity import Similarity
 from cdifast.simulate import PRESETS
 from cdifast.train import TrainConfig, TrainResult, shuffled_split, train_classifier
 from cdifast.train.classify import BEST_WEIGHTS, CHECKPOINT, CONFIG, WEIGHTS
@@ -40,6 +41,7 @@ SHOTS: Final = "shots.cxi"
 TRAINING: Final = "training"
 HELD_OUT: Final = "held-out.csv"
 MAPS: Final = "maps.h5"
+EMBEDDINGS: Final = "embeddings.h5"
 REPORT: Final = "report.html"
 SUMMARY: Final = "summary.json"
 STATE: Final = "quickstart.json"
@@ -91,11 +93,12 @@ def run_quickstart(
     overwrite: bool = False,
     progress: bool = False,
 ) -> QuickstartResult:
-    """Simulate labelled shots, train a classifier on them, evaluate it, make correlation maps, and write a report.
+    """Simulate labelled shots, train a classifier, evaluate it, make correlation maps, find similar shots, and report.
 
     The folder receives ``shots.cxi`` (frames with labels), ``training/`` (weights, history, checkpoint),
     ``held-out.csv`` (true labels and probabilities of every held-out shot), ``maps.h5`` (a correlation map of every
-    shot), ``report.html`` (one file, opens anywhere) and ``summary.json`` (every number of the report).
+    shot), ``embeddings.h5`` (an embedding of every shot by the package's encoder), ``report.html`` (one file, opens
+    anywhere) and ``summary.json`` (every number of the report).
 
     The held-out shots (15 %) take no part in training, nor in choosing among epochs: the network after the last
     epoch is evaluated.
@@ -145,7 +148,7 @@ def run_quickstart(
     folder = Path(output)
     _check_extras()
     state = _State.open(folder, plan, overwrite=overwrite)
-    if all((folder / name).is_file() for name in (SHOTS, MAPS, HELD_OUT, REPORT, SUMMARY)):
+    if all((folder / name).is_file() for name in (SHOTS, MAPS, EMBEDDINGS, HELD_OUT, REPORT, SUMMARY)):
         return QuickstartResult(folder, folder / REPORT, json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
     return _Run(folder, plan, state, progress).run()
 
@@ -216,8 +219,8 @@ class _State:
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(f"{folder}: is a file; expected a folder, or a name that is free")
         path, settings = folder / STATE, plan.settings()
-        products = [folder / name for name in (SHOTS, MAPS, HELD_OUT, REPORT, SUMMARY)]
-        products += [partial_path(folder / name) for name in (SHOTS, MAPS)]
+        products = [folder / name for name in (SHOTS, MAPS, EMBEDDINGS, HELD_OUT, REPORT, SUMMARY)]
+        products += [partial_path(folder / name) for name in (SHOTS, MAPS, EMBEDDINGS)]
         products += [folder / TRAINING / name for name in (CHECKPOINT, WEIGHTS, BEST_WEIGHTS, CONFIG, *HISTORY)]
         found = [product for product in products if product.exists()]
         remedy = "choose another folder, or overwrite it"
@@ -292,19 +295,24 @@ class _Run:
             with self.stage("correlation maps", "making correlation maps"):
                 if not (self.folder / MAPS).is_file():
                     jobs.write_maps(frames, self.folder / MAPS, plan.maps, progress=self.progress)
+            with self.stage("embeddings", "embedding them with the package's encoder"):
+                if not (self.folder / EMBEDDINGS).is_file():
+                    jobs.write_embeddings(frames, self.folder / EMBEDDINGS, progress=self.progress)
+                similarity = Similarity.measure(frames, self.folder / EMBEDDINGS)
             with self.stage("figures", "drawing the report"):
                 pictures = {
                     name: (figures.png(figure), alternative, caption)
                     for name, (figure, alternative, caption) in draw_pictures(
-                        frames, trained, held_out, comparison, plan.maps
+                        frames, trained, held_out, comparison, plan.maps, similarity
                     ).items()
                 }
         fingerprints = {
             "frames and labels as simulated": frames_sha256,
             "images as prepared, labels, split": trained.card.data_sha256,
+            "encoder of the package": similarity.weights_sha256,
             f"{TRAINING}/{WEIGHTS}": hashlib.sha256((self.folder / TRAINING / WEIGHTS).read_bytes()).hexdigest(),
         }
-        page = self.page(trained, held_out, comparison, pictures, fingerprints)
+        page = self.page(trained, held_out, comparison, similarity, pictures, fingerprints)
         summary = _summary(page, plan, trained, held_out)
         write_text_whole(self.folder / REPORT, report.render(page))
         # Last, as its presence tells that the run is over.
@@ -340,6 +348,7 @@ class _Run:
         trained: TrainResult,
         held_out: HeldOut,
         comparison: report.Comparison,
+        similarity: Similarity,
         pictures: dict[str, tuple[bytes, str, str]],
         fingerprints: dict[str, str],
     ) -> report.Report:
@@ -354,6 +363,7 @@ class _Run:
             held_out_counts=held_out.labels.sum(axis=0, dtype=np.int64),
             train_images=len(held_out.train_labels),
             comparison=comparison,
+            similarity=similarity,
             label_violations=rule_violations(held_out.labels, trained.card.classes),
             wrong_images=len(held_out.wrong()),
             pictures=pictures,
@@ -377,6 +387,7 @@ class _Run:
                 f"{TRAINING}/{WEIGHTS}": "the network after the last epoch, with its card",
                 HELD_OUT: "true labels and probabilities of every held-out shot",
                 MAPS: "the correlation map of every shot (HDF5, opens in silx view)",
+                EMBEDDINGS: "the embedding of every shot, which `cdifast similar` searches (HDF5)",
                 SUMMARY: "every number of this page",
             },
             next_steps=_next_steps(self.folder),
@@ -402,6 +413,7 @@ def _summary(page: report.Report, plan: _Plan, trained: TrainResult, held_out: H
         "held_out": page.comparison.to_dict(),
         "true_labels_breaking_a_rule": {rule: len(rows) for rule, rows in page.label_violations.by_rule.items()},
         "wrong_images": page.wrong_images,
+        "similar_shots": page.similarity.to_dict(),
         "most_wrong": [
             {
                 "shot": int(held_out.indices[row]),
@@ -427,6 +439,8 @@ def _next_steps(folder: Path) -> list[str]:
         "cdifast predict your.cxi --weights model --output your-labels.h5",
         "# the same with the network and the shots of this page",
         f"cdifast predict {here[SHOTS]} --weights {here[TRAINING]} --output {here['labels.h5']}",
+        "# the shots most similar to one, without training or labels, by the package's encoder",
+        "cdifast similar your.cxi --shot 17 --figure like-17.png",
     ]
 
 

@@ -23,7 +23,7 @@ import cdifast.quickstart as quickstart
 import cdifast.simulate.simulation
 from cdifast import cli
 from cdifast.data import open_frames
-from cdifast.evaluate import classification_metrics
+from cdifast.evaluate import classification_metrics, overlap
 from cdifast.jobs import MapSettings, unwrapped_and_maps
 from cdifast.labels import CLASSES
 from cdifast.quickstart import QuickstartResult, run_quickstart
@@ -104,11 +104,28 @@ def test_everything_is_there_and_fits_together(finished: QuickstartResult) -> No
     assert summary["fingerprints_sha256"]["training/weights.safetensors"] in page
 
 
+def test_neighbours_are_those_of_the_embeddings(finished: QuickstartResult) -> None:
+    """The overlap of labels among nearest neighbours, again from the files of shots and embeddings alone."""
+    found = finished.summary["similar_shots"]
+    with open_frames(finished.output / "shots.cxi") as frames, h5py.File(finished.output / "embeddings.h5") as file:
+        labels, vectors = frames.labels, file["/entry_1/embeddings/embedding"][:]
+    assert found["neighbours"] == 13
+    assert found["overlap"] == pytest.approx(overlap(vectors, labels, 13).macro, abs=1e-6)
+    shared = (labels[:, None] & labels).sum(2) / np.maximum(labels.sum(1)[:, None], labels.sum(1))
+    np.fill_diagonal(shared, 0)
+    chance = shared.sum(1) / (COUNT - 1)
+    assert found["chance"] == pytest.approx(np.mean([chance[column > 0].mean() for column in labels.T if column.any()]))
+    page = finished.report.read_text(encoding="utf-8")
+    assert f"{100 * found['overlap']:.0f} % of its labels in common" in page
+    assert page.count("<figure") == page.count("<figcaption")
+    assert "whose embeddings are nearest" in page
+
+
 def test_next_steps_are_commands_that_exist(finished: QuickstartResult) -> None:
     """Every command of the page is accepted by the command line, down to its options."""
     group = typer.main.get_command(cli.app)
     lines = [line for line in quickstart._next_steps(finished.output) if not line.startswith("#")]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         assert html.escape(line) in finished.report.read_text(encoding="utf-8")
         program, name, *arguments = shlex.split(line)

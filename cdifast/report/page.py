@@ -14,6 +14,7 @@ from cdifast.evaluate import RuleViolations
 
 from . import markup
 from .comparison import METRICS, Comparison, Estimate, defined_precision
+from .similarity import Similarity
 
 _DASH: Final = "–"
 _UNDEFINED: Final = (
@@ -38,13 +39,15 @@ class Report:
         Images of the training split.
     comparison
         The network beside its baselines on the held-out split.
+    similarity
+        What nearest neighbours by embedding have in common.
     label_violations
         Exclusion rules that the true labels of the held-out split break.
     wrong_images
         Held-out images with at least one wrong label.
     pictures
-        ``examples``, ``counts``, ``curves``, ``views`` and, unless nothing was wrong, ``wrong``: each (PNG bytes,
-        alternative text, caption).
+        ``examples``, ``counts``, ``curves``, ``views``, ``similar`` and, unless nothing was wrong, ``wrong``: each
+        (PNG bytes, alternative text, caption).
     settings, fingerprints, versions, machine
         For the tables at the end: name to value.
     seconds
@@ -63,6 +66,7 @@ class Report:
     held_out_counts: NDArray[np.int64]
     train_images: int
     comparison: Comparison
+    similarity: Similarity
     label_violations: RuleViolations
     wrong_images: int
     pictures: Mapping[str, tuple[bytes, str, str]]
@@ -86,6 +90,7 @@ def render(report: Report) -> str:
         _classes(report),
         _rules(report),
         _wrong(report),
+        _similar(report),
         _next(report),
         _provenance(report),
     ]
@@ -249,6 +254,21 @@ def _wrong(report: Report) -> str:
         else "Not one held-out shot has a wrong label."
     )
     return markup.section("Where the network is most wrong", markup.paragraphs(sentence), *_pictures(report, "wrong"))
+
+
+def _similar(report: Report) -> str:
+    similarity = report.similarity
+    return markup.section(
+        "Similar shots, without labels",
+        markup.paragraphs(
+            "The package comes with an encoder that was trained without labels, on other simulated shots (contrastive "
+            "projection learning, Zimmermann et al. 2022). It turns a shot into a vector; shots with near vectors "
+            f"should be alike. Here a shot has {100 * similarity.overlap:.0f} % of its labels in common with its "
+            f"{similarity.nearest.shape[1]} nearest, averaged over the classes; with shots drawn at random it would be "
+            f"{100 * similarity.chance:.0f} %."
+        ),
+        *_pictures(report, "similar"),
+    )
 
 
 def _next(report: Report) -> str:

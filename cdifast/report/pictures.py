@@ -16,9 +16,11 @@ from cdifast.train import TrainResult
 from . import figures
 from .comparison import Comparison
 from .held_out import HeldOut, simulated_labels
+from .similarity import Similarity
 
 _EXAMPLES: Final = 6
 _VIEWS: Final = 4
+_NEIGHBOURS: Final = 5
 MOST_WRONG: Final = 8
 """Most wrongly labelled shots shown."""
 
@@ -29,6 +31,7 @@ def draw_pictures(
     held_out: HeldOut,
     comparison: Comparison,
     settings: jobs.MapSettings,
+    similarity: Similarity,
 ) -> dict[str, tuple[Any, str, str]]:
     """The figures of the quickstart's report.
 
@@ -44,12 +47,14 @@ def draw_pictures(
         For the baselines' lines beside the learning curves.
     settings
         How correlation maps are made.
+    similarity
+        Which shots an embedding places near each other.
 
     Returns
     -------
     dict
-        ``counts``, ``examples`` and ``curves``, ``views`` where a shot shows a particle, ``wrong`` where a label is
-        wrong: each (figure, alternative text, caption).
+        ``counts``, ``examples`` and ``curves``, ``views`` and ``similar`` where a shot shows a particle, ``wrong``
+        where a label is wrong: each (figure, alternative text, caption).
     """
     classes = held_out.classes
     sets = figures.label_sets(simulated_labels(frames))
@@ -105,6 +110,7 @@ def draw_pictures(
             "ring had its mean subtracted and was divided by its standard deviation, so that the bright inner rings "
             "do not hide the others.",
         )
+        drawn["similar"] = _similar(frames, chosen, similarity, classes)
     wrong = held_out.wrong()
     if len(wrong):
         drawn["wrong"] = (
@@ -129,6 +135,28 @@ def _brightest(
         max((int(index) for index in members), key=lambda index: float(frames[index][good].sum()))
         for members in with_particle[:_VIEWS]
     ]
+
+
+def _similar(
+    frames: Frames, chosen: list[int], similarity: Similarity, classes: tuple[str, ...]
+) -> tuple[Any, str, str]:
+    labels = simulated_labels(frames)
+    rows = [[index, *similarity.nearest[index, :_NEIGHBOURS].tolist()] for index in chosen]
+    shown = [index for row in rows for index in row]
+    captions = [
+        "\n".join([f"{'shot' if index in chosen else 'nearest: shot'} {index}", *_wrapped(labels[index], classes)])
+        for index in shown
+    ]
+    return (
+        figures.captioned_shots([frames[index] for index in shown], captions, frames.mask, columns=len(rows[0])),
+        "Some shots, each with the shots whose embeddings are nearest",
+        "One query a row, on the left; then the shots whose embeddings are nearest, the nearest first, with the true "
+        "labels, of which the encoder knows nothing.",
+    )
+
+
+def _wrapped(row: NDArray[np.uint8], classes: tuple[str, ...]) -> list[str]:
+    return textwrap.wrap(figures.label_text(row, classes), 26)
 
 
 def _mistake(held_out: HeldOut, row: int) -> str:

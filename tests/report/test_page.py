@@ -11,6 +11,7 @@ import pytest
 
 from cdifast.evaluate import rule_violations
 from cdifast.report import Report, compare, describe_machine, describe_versions, markup, render
+from cdifast.report.similarity import Similarity
 
 CLASSES = ("Round", "<script>alert('x')</script>", "Q & A")
 VOID = {"meta", "br", "img"}
@@ -74,6 +75,7 @@ def report() -> Report:
         held_out_counts=truth.sum(axis=0, dtype=np.int64),
         train_images=200,
         comparison=compare(truth, guess, baselines, CLASSES, resamples=100),
+        similarity=Similarity(np.zeros((40, 13), np.int64), 0.423, 0.217, "0123"),
         label_violations=rule_violations(truth, CLASSES),
         wrong_images=7,
         pictures={name: (PNG, f'a "{name}"', "<b>") for name in ("examples", "counts", "curves", "views", "wrong")},
