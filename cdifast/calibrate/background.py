@@ -95,8 +95,12 @@ def background_scale(values: Tensor, good: Tensor, image: Tensor, fit: Tensor, s
 
 
 def _dots(rows: Tensor, vector: Tensor) -> Tensor:
-    """Product of each row with the vector; a product of all at once would round differently for another batch."""
-    return torch.stack([torch.dot(row, vector) for row in rows])
+    """Product of each row with the vector, the same bits whatever the batch.
+
+    A product of all at once would round differently for another batch; and a library's dot product does so, on some
+    processors, for a row that begins elsewhere in a cache line.
+    """
+    return torch.stack([(row * vector).sum() for row in rows])
 
 
 def _least_deviations(values: Tensor, usable: Tensor, background: Tensor) -> Tensor:
