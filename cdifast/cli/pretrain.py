@@ -62,7 +62,7 @@ def pretrain(
     from cdifast.jobs.progress import progress_bar
     from cdifast.train import CONTRAST_RECIPES, train_contrastive
     from cdifast.train.distributed import process_group
-    from cdifast.train.run import held_by_a_run, refusal
+    from cdifast.train.resumable import held_by_a_run, refusal
 
     device = usable_device(device)
     if resume and overwrite:

@@ -24,7 +24,8 @@ from .interrupt import InterruptGuard
 from .labels import BadLabels, check_labels, without_images
 from .order import Split, check_split, shuffled_split
 from .progress import ProgressCallback, reporter
-from .run import BEST_WEIGHTS, CHECKPOINT, CONFIG, WEIGHTS, TrainingRun, held_by_a_run, refusal
+from .resumable import BEST_WEIGHTS, CHECKPOINT, CONFIG, WEIGHTS, held_by_a_run, refusal
+from .run import TrainingRun
 from .tensorboard import EpochWriter, require_tensorboard
 
 __all__ = [

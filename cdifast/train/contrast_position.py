@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -18,7 +19,11 @@ class ContrastPosition:
     seconds: float = 0.0
     history: list[ContrastRecord] = field(default_factory=list)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON-serialisable dictionary."""
+        return dataclasses.asdict(self)
+
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
-        """From what `dataclasses.asdict` made of it."""
+        """Inverse of `to_dict`."""
         return cls(**{**content, "history": [ContrastRecord(**record) for record in content["history"]]})

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import signal
 import time
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from cdifast._atomic import write_text_whole
 from cdifast.data.prepare import InputPreparation
 from cdifast.data.views import PairViews
 from cdifast.nn.contrastive import ContrastiveModel, contrastive_model, contrastive_preset
 from cdifast.nn.weights import ModelCard, save_weights
 
-from .checkpoint import data_fingerprint, load_checkpoint, save_checkpoint
+from .checkpoint import data_fingerprint
 from .collapse import CollapseMonitors, collapse_monitors
 from .contrast_config import ContrastConfig
 from .contrast_position import ContrastPosition
 from .cross_rank_batch_norm import convert_batch_norm
-from .distributed import Ranks, any_rank, average_gradients, require_same, sum_over_ranks
+from .distributed import Ranks, average_gradients, require_same, sum_over_ranks
 from .history import ContrastRecord, write_history
-from .interrupt import InterruptGuard, TrainingInterrupted
 from .lars import LARS
 from .nt_xent import nt_xent
 from .optimizers import make_optimizer
-from .order import Split, Stream, epoch_order, part_of_rank, steps_per_epoch, stream_generator, stream_seed
+from .order import Split, Stream, part_of_rank, stream_generator, stream_seed
 from .precision import autocast_dtype, loss_scaler
-from .progress import ProgressCallback, StepReport
-from .run import CHECKPOINT, CONFIG, WEIGHTS, held_by_a_run, refusal
+from .resumable import WEIGHTS, ResumableRun
 from .vicreg import vicreg
 
 
-class ContrastRun:
-    """What is trained, how far it is, and its files, which rank 0 writes."""
+class ContrastRun(ResumableRun[ContrastConfig, ContrastPosition]):
+    """The training of an encoder without labels in progress."""
 
     def __init__(
         self,
@@ -49,9 +45,8 @@ class ContrastRun:
         device: torch.device,
         ranks: Ranks,
     ) -> None:
-        self.images, self.split, self.config, self.output = images, split, config, output
-        self.preparation, self.device, self.ranks = preparation, device, ranks
-        self.steps = steps_per_epoch(len(split.train), config.batch_size)
+        super().__init__(split, config, ContrastPosition(), output, device, ranks)
+        self.images, self.preparation = images, preparation
         smallest = min(config.batch_size, len(split.train))
         if smallest < max(2, ranks.world_size):
             raise ValueError(
@@ -76,7 +71,6 @@ class ContrastRun:
         self.optimizer = _optimizer(self.model, config)
         self.dtype = autocast_dtype(config.mixed_precision, device)
         self.scaler = loss_scaler(self.dtype, device)
-        self.position = ContrastPosition()
         self.monitors: CollapseMonitors | None = None
         none = torch.empty(0)
         parts = (*map(torch.from_numpy, split), none if mask is None else torch.as_tensor(mask))
@@ -85,52 +79,15 @@ class ContrastRun:
         )
         require_same(self.data_sha256 + config.to_json(), "images, mask, centers or config", device)
 
-    def start(self, *, resume: bool, overwrite: bool) -> None:
-        """Load the checkpoint, or claim the folder for a new run."""
-        if resume:
-            content = load_checkpoint(
-                self.output / CHECKPOINT,
-                {"model": self.model},
-                self.optimizer,
-                config=self.config.to_dict(),
-                data_sha256=self.data_sha256,
-                scaler=self.scaler,
-            )
-            self.position = ContrastPosition.from_dict(content)
-            return
-        found = held_by_a_run(self.output)
-        # All ranks look before the first one writes, and all refuse if one does.
-        if any_rank(bool(found), self.device) and not overwrite:
-            raise FileExistsError(refusal(found[0] if found else self.output))
-        if self.ranks.is_first:
-            for path in found:
-                path.unlink()
-            write_text_whole(self.output / CONFIG, self.config.to_json())
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """Encoder and head."""
+        return {"model": self.model}
 
-    def train_epoch(self, report: ProgressCallback, guard: InterruptGuard, checkpoint_seconds: float) -> None:
-        """Run the rest of the epoch at hand, measure, record and save."""
-        config, position = self.config, self.position
-        order = epoch_order(self.split.train, config.seed, position.epoch)
-        last = position.history[-1] if position.history else None
-        self.model.train()
-        begun = saved = time.monotonic()
-        seconds_before = position.seconds
-        while position.step < self.steps:
-            loss = self.train_step(order[position.step * config.batch_size :][: config.batch_size])
-            position.step += 1
-            position.loss_sum += loss
-            now = time.monotonic()
-            position.seconds = seconds_before + now - begun
-            try:
-                report(StepReport(position.epoch + 1, config.epochs, position.step, self.steps, loss, last))
-            except KeyboardInterrupt:
-                guard.signal_number = signal.SIGINT
-            if position.step < self.steps:
-                self.stop_if_asked(guard)
-                if now - saved > checkpoint_seconds:
-                    self.save_checkpoint()
-                    saved = now
-        self.finish_epoch(seconds_before - begun)
+    @property
+    def trainer(self) -> tuple[torch.optim.Optimizer, torch.amp.GradScaler]:
+        """What changes them."""
+        return self.optimizer, self.scaler
 
     def train_step(self, batch: torch.Tensor) -> float:
         """Change the weights by the shots of a whole batch; returns the loss."""
@@ -153,6 +110,7 @@ class ContrastRun:
         average_gradients(self.model.parameters())
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        position.loss_sum += mean
         return mean
 
     def project(self, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -239,27 +197,6 @@ class ContrastRun:
         if self.ranks.is_first:
             save_weights(self.output / WEIGHTS, self.model, card)
         return card
-
-    def save_checkpoint(self) -> None:
-        """Write the state of the run."""
-        if self.ranks.is_first:
-            save_checkpoint(
-                self.output / CHECKPOINT,
-                {"model": self.model},
-                self.optimizer,
-                dataclasses.asdict(self.position),
-                config=self.config.to_dict(),
-                data_sha256=self.data_sha256,
-                scaler=self.scaler,
-            )
-
-    def stop_if_asked(self, guard: InterruptGuard) -> None:
-        """Write a checkpoint and raise if a signal has arrived on any rank and something is left to do."""
-        if any_rank(guard.signal_number is not None, self.device) and self.position.epoch < self.config.epochs:
-            self.save_checkpoint()
-            # The first rank to leave ends the others: none does before the file is whole.
-            any_rank(False, self.device)
-            raise TrainingInterrupted(self.output / CHECKPOINT, guard.signal_number or signal.SIGTERM)
 
 
 def _optimizer(model: torch.nn.Module, config: ContrastConfig) -> torch.optim.Optimizer:

@@ -4,48 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
 import time
 from pathlib import Path
-from typing import Final
 
 import torch
+from torch import nn
 
-from cdifast._atomic import write_text_whole
 from cdifast.data.prepare import Preparation
 from cdifast.nn.weights import ModelCard, save_weights
 
-from .checkpoint import data_fingerprint, load_checkpoint, save_checkpoint
+from .checkpoint import data_fingerprint
 from .config import TrainConfig
-from .distributed import Ranks, any_rank, require_same
-from .history import HISTORY, EpochRecord, out_of_patience, write_history
-from .interrupt import InterruptGuard, TrainingInterrupted
-from .order import Split, epoch_order, steps_per_epoch
+from .distributed import Ranks, require_same
+from .history import EpochRecord, out_of_patience, write_history
+from .order import Split
 from .position import RunPosition
-from .progress import ProgressCallback, StepReport
-from .step import StepLoss, TrainStep
+from .resumable import BEST_WEIGHTS, ResumableRun
+from .step import TrainStep
 from .tensorboard import EpochWriter
 from .validation import Validation, validate
 
-CHECKPOINT: Final = "checkpoint.safetensors"
-WEIGHTS: Final = "weights.safetensors"
-BEST_WEIGHTS: Final = "weights-best.safetensors"
-CONFIG: Final = "config.json"
 
-
-def held_by_a_run(output: str | Path) -> list[Path]:
-    """Files of a training run that a folder holds already, checkpoint first; empty: it is free."""
-    candidates = [Path(output) / name for name in (CHECKPOINT, WEIGHTS, BEST_WEIGHTS, *HISTORY)]
-    return [path for path in candidates if path.exists()]
-
-
-def refusal(found: Path) -> str:
-    """What to say of a folder that holds a run."""
-    return f"{found}: the folder holds a training run; resume it, overwrite it or choose another folder"
-
-
-class TrainingRun:
-    """A run in progress: what is trained, how far it is, and its files, which rank 0 writes."""
+class TrainingRun(ResumableRun[TrainConfig, RunPosition]):
+    """The training of a classifier in progress."""
 
     def __init__(
         self,
@@ -59,10 +40,8 @@ class TrainingRun:
         device: torch.device,
         ranks: Ranks,
     ) -> None:
-        self.inputs, self.targets, self.classes, self.split = inputs, targets, classes, split
-        self.config, self.output, self.preparation = config, output, preparation
-        self.device, self.ranks = device, ranks
-        self.steps = steps_per_epoch(len(split.train), config.batch_size)
+        super().__init__(split, config, RunPosition(), output, device, ranks)
+        self.inputs, self.targets, self.classes, self.preparation = inputs, targets, classes, preparation
         smallest = min(config.batch_size, len(split.train))
         if smallest < ranks.world_size:
             raise ValueError(
@@ -70,7 +49,6 @@ class TrainingRun:
             )
         train_targets = targets[torch.from_numpy(split.train)]
         self.step = TrainStep(inputs, targets, train_targets, config, device=device, ranks=ranks)
-        self.position = RunPosition()
         self.validation: Validation | None = None
         self.writer: EpochWriter | None = None
         self.data_sha256 = data_fingerprint(
@@ -79,64 +57,28 @@ class TrainingRun:
         require_same(self.data_sha256 + config.to_json(), "inputs, labels, split or config", device)
 
     @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The network and what goes with it."""
+        return self.step.modules
+
+    @property
+    def trainer(self) -> tuple[torch.optim.Optimizer, torch.amp.GradScaler]:
+        """What changes the network."""
+        return self.step.optimizer, self.step.scaler
+
+    @property
     def finished(self) -> bool:
         """Whether no epoch is left, or no patience."""
         config, history = self.config, self.position.history
-        return self.position.epoch >= config.epochs or out_of_patience(history, config.patience, config.patience_on)
+        return super().finished or out_of_patience(history, config.patience, config.patience_on)
 
-    def start(self, *, resume: bool, overwrite: bool) -> None:
-        """Load the checkpoint, or claim the folder for a new run."""
-        if resume:
-            content = load_checkpoint(
-                self.output / CHECKPOINT,
-                self.step.modules,
-                self.step.optimizer,
-                config=self.config.to_dict(),
-                data_sha256=self.data_sha256,
-                scaler=self.step.scaler,
-            )
-            self.position = RunPosition.from_dict(content)
-            return
-        found = held_by_a_run(self.output)
-        # All ranks look before the first one writes, and all refuse if one does.
-        if any_rank(bool(found), self.device) and not overwrite:
-            raise FileExistsError(refusal(found[0] if found else self.output))
-        if self.ranks.is_first:
-            for path in found:
-                path.unlink()
-            write_text_whole(self.output / CONFIG, self.config.to_json())
-
-    def train_epoch(self, report: ProgressCallback, guard: InterruptGuard, checkpoint_seconds: float) -> None:
-        """Run the rest of the epoch at hand, validate, record and save."""
-        config, position = self.config, self.position
-        order = epoch_order(self.split.train, config.seed, position.epoch)
-        last = position.history[-1] if position.history else None
-        self.step.model.train()
-        begun = saved = time.monotonic()
-        seconds_before = position.seconds
-        while position.step < self.steps:
-            loss = self.train_step(order)
-            position.step += 1
-            position.loss_sum += loss.total
-            position.cross_entropy_sum += loss.cross_entropy
-            now = time.monotonic()
-            position.seconds = seconds_before + now - begun
-            try:
-                report(StepReport(position.epoch + 1, config.epochs, position.step, self.steps, loss.total, last))
-            except KeyboardInterrupt:
-                guard.signal_number = signal.SIGINT
-            if position.step < self.steps:
-                self.stop_if_asked(guard)
-                if now - saved > checkpoint_seconds:
-                    self.save_checkpoint()
-                    saved = now
-        self.finish_epoch(seconds_before - begun)
-
-    def train_step(self, order: torch.Tensor) -> StepLoss:
-        """The step at hand; returns its loss."""
-        position, size = self.position, self.config.batch_size
-        rows = order[position.step * size :][:size]
-        return self.step(rows, position.epoch, position.step, self.steps)
+    def train_step(self, batch: torch.Tensor) -> float:
+        """Change the weights by the images of a batch; returns the loss."""
+        position = self.position
+        loss = self.step(batch, position.epoch, position.step, self.steps)
+        position.loss_sum += loss.total
+        position.cross_entropy_sum += loss.cross_entropy
+        return loss.total
 
     def finish_epoch(self, seconds_offset: float) -> None:
         """Validate if it is time, write history and checkpoint, and move on to the next epoch."""
@@ -204,27 +146,6 @@ class TrainingRun:
         if self.ranks.is_first:
             save_weights(self.output / name, model, card)
         return card
-
-    def save_checkpoint(self) -> None:
-        """Write the state of the run."""
-        if self.ranks.is_first:
-            save_checkpoint(
-                self.output / CHECKPOINT,
-                self.step.modules,
-                self.step.optimizer,
-                self.position.to_dict(),
-                config=self.config.to_dict(),
-                data_sha256=self.data_sha256,
-                scaler=self.step.scaler,
-            )
-
-    def stop_if_asked(self, guard: InterruptGuard) -> None:
-        """Write a checkpoint and raise if a signal has arrived on any rank and something is left to do."""
-        if any_rank(guard.signal_number is not None, self.device) and not self.finished:
-            self.save_checkpoint()
-            # The first rank to leave ends the others: none does before the file is whole.
-            any_rank(False, self.device)
-            raise TrainingInterrupted(self.output / CHECKPOINT, guard.signal_number or signal.SIGTERM)
 
 
 def _or_none(value: float) -> float | None:

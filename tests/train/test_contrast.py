@@ -26,7 +26,7 @@ from cdifast.train import (
     TrainingInterrupted,
     train_contrastive,
 )
-from cdifast.train.run import CHECKPOINT, WEIGHTS
+from cdifast.train.resumable import CHECKPOINT, WEIGHTS
 from tests.train.ranks import run_on_ranks
 
 SIZE = 16
