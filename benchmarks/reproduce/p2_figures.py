@@ -35,7 +35,8 @@ def figure3(shots: Shots, nearest: Mapping[str, Sequence[Sequence[int]]], seed: 
     count = len(next(iter(nearest.values()))[0])
     height = 1.45 * len(queries) + 0.4
     figure = Figure(figsize=(1.15 * (1 + count * len(nearest)), height), layout="constrained")
-    left, *groups = figure.subfigures(1, 1 + len(nearest), width_ratios=[1, *[count] * len(nearest)])
+    panels: Any = figure.subfigures(1, 1 + len(nearest), width_ratios=[1, *[count] * len(nearest)])
+    left, *groups = panels
     left.suptitle("query", fontsize=9, fontweight="bold")
     for axis, query in zip(left.subplots(len(queries), 1, squeeze=False)[:, 0], queries, strict=True):
         _draw(axis, shots, query, _names(shots.labels[query]), "tab:blue")
