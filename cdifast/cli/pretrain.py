@@ -88,15 +88,20 @@ def pretrain(
         show = ranks.is_first and not quiet
         opening = opened_frames if ranks.is_first else open_frames
         with opening(files, dataset=dataset, mask=mask) as frames:
-            with progress_bar("preparing frames", len(frames), show=show) as report:
-                images, valid = prepare_with_masks(frames, preparation, progress=report)
+            chosen = None
             place = None if center is None else torch.tensor(prepared_center(center, frames.shape[1:], size))
             if hits is not None:
                 found = read_hits(hits, frames)
-                chosen = torch.from_numpy(found.hit)
-                images, valid = images[chosen], valid[chosen] if valid is not None and valid.dim() == 3 else valid
+                chosen = found.hit.nonzero()[0]
+                if len(chosen) < 2:
+                    raise ValueError(
+                        f"{hits}: found {len(chosen)} hits among {len(frames)} frames, expected at least 2"
+                    )
                 if found.centers is not None:
-                    place = prepared_centers(found.centers[found.hit], frames.shape[1:], size, center)
+                    place = prepared_centers(found.centers[chosen], frames.shape[1:], size, center)
+            count = len(frames) if chosen is None else len(chosen)
+            with progress_bar("preparing frames", count, show=show) as report:
+                images, valid = prepare_with_masks(frames, preparation, chosen, progress=report)
         result = train_contrastive(
             images,
             config,

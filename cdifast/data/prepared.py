@@ -19,11 +19,12 @@ Center = tuple[float, float]
 def prepare_with_masks(
     frames: Frames,
     preparation: InputPreparation,
+    chosen: NDArray[np.int64] | None = None,
     *,
     chunk: int = 64,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Turn all frames into network input and keep which pixels hold data.
+    """Turn frames into network input and keep which pixels hold data.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ def prepare_with_masks(
         Their own masks are used.
     preparation
         Size and scaling.
+    chosen
+        Places of the frames wanted, (N,); None: all.
     chunk
         Frames read at once.
     progress
@@ -48,20 +51,22 @@ def prepare_with_masks(
     FrameError
         Frames that cannot be read, or NaN or infinity in a good pixel.
     """
-    count, height, width = frames.shape
+    total, height, width = frames.shape
+    count = total if chosen is None else len(chosen)
     shape, size = (height, width), preparation.size
     images = torch.empty(count, 1, size, size)
     whole = Preparer(shape, frames.mask, preparation)
     each = torch.empty(count, size, size, dtype=torch.bool) if frames.masks_differ else None
     for start in range(0, count, chunk):
         part = slice(start, min(start + chunk, count))
-        raw = frames.read(part)
+        some = part if chosen is None else chosen[part]
+        raw = frames.read(some)
         preparer, good = whole, frames.mask
         if each is not None:
-            good = frames.read_mask(part, images=raw)
+            good = frames.read_mask(some, images=raw)
             preparer = Preparer(shape, good, preparation, resizer=whole.resizer)
             each[part] = preparer.valid
-        check_finite(raw, good, start, frames)
+        check_finite(raw, good, start if chosen is None else chosen[part], frames)
         images[part] = preparer.checked(raw)
         if progress is not None:
             progress(part.stop)

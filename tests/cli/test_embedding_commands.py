@@ -74,6 +74,11 @@ def test_pretrain_on_hits_alone(folder: Path, tmp_path: Path) -> None:
     assert status == 0, text
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("encoder", "moved")]
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    with h5py.File(tmp_path / "hits.h5", "r+") as file:
+        file["/entry_1/hits/hit"][:] = np.arange(48) == 7
+    status, text = run(*arguments, "-o", tmp_path / "none")
+    assert status == 1
+    assert "found 1 hits among 48 frames, expected at least 2" in text
     status, text = run("pretrain", shots, *SMALL, "--hits", folder / "e.h5", "-o", tmp_path / "no")
     assert status == 1
     assert "expected a file that `cdifast hits` wrote" in text

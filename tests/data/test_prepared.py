@@ -40,7 +40,11 @@ def test_frames_with_masks_of_their_own(tmp_path: Path) -> None:
         found, valid = prepare_with_masks(frames, how, chunk=2)
         masks = frames.read_mask(slice(None))
         assert torch.equal(found, prepare_frames(frames, None, how))
+        some, their_valid = prepare_with_masks(frames, how, np.array([2, 0]), chunk=1)
     assert valid is not None
+    assert their_valid is not None
+    assert torch.equal(some, found[[2, 0]])
+    assert torch.equal(their_valid, valid[[2, 0]])
     for mask, each in zip(masks, valid, strict=True):
         assert torch.equal(each, Preparer(mask.shape, mask, how).valid[0])
 
