@@ -25,7 +25,7 @@ from cdifast._atomic import write_text_whole
 
 SCALES: Final = {
     "smoke": Scale(300, 32, 32, 8, 1, 16, "small", 8, 8, 2, 1),
-    # P2's 1024 components of some 1300 images overfit its perceptron: PCA's precision is 0.20 with them, 0.34 with 256.
+    # P2's 1024 components of some 1300 images overfit its perceptron: PCA does worse than noise with them.
     "cpu": Scale(7264, 64, 64, 300, 100, 128, "small", 256, 64, 2000, 3),
     "paper": Scale(7264, 256, 224, 1000, 1000, 628, "p2", 1024, 1024, 20_000, 5),
 }
