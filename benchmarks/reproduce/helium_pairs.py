@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -82,8 +83,6 @@ def partner_ranks(embed: Callable[[Tensor], Any], detector: Tensor, unwrapped: T
 
 def ranks_of_pairs(distances: NDArray[np.float64]) -> dict[str, Any]:
     """`partner_ranks` of distances (n, n), pairs on the diagonal."""
-    import itertools
-
     count = len(distances)
     own = np.diag(distances)
     forward = 1 + (distances < own[:, None]).sum(1)
