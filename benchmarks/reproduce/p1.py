@@ -17,7 +17,7 @@ from typing import Final
 
 from benchmarks.reproduce.cells import machines_in_words, run_cells
 from benchmarks.reproduce.p1_baselines import BASELINES, BaselineCell, baseline_cell
-from benchmarks.reproduce.p1_data import Dataset, simulated
+from benchmarks.reproduce.p1_data import FINENESS, Dataset, simulated
 from benchmarks.reproduce.p1_figures import figure4, figure5, save, studies
 from benchmarks.reproduce.p1_numbers import TABLE10_NETWORK, TABLES
 from benchmarks.reproduce.p1_page import FAST, FULL, LOG, Results, page
@@ -38,19 +38,19 @@ SCALES: Final = {
         "fast",
         40,
         200,
-        40,
+        50,
         35,
         3,
         48,
         {"resnet18": 0.25, "resnet50": 0.25, "resnet101": 0.25, "vgg16": 0.125, "vgg19": 0.125},
     ),
-    "paper": Scale(7264, 256, 224, "helium", "p1", 200, 200, 40, 100, 3, 48, dict.fromkeys(NETWORKS, 1.0)),
+    "paper": Scale(7264, 256, 224, "helium", "p1", 200, 200, 50, 100, 3, 48, dict.fromkeys(NETWORKS, 1.0)),
 }
 
 PARTS: Final = (*TABLES, "table10", "baselines", "fast", "figure4", "figure5")
 
 
-FIRST: Final = ("table4", "table6", "table5", "fast")
+FIRST: Final = ("table4", "table6", "table5", "fast", "table6-fine")
 """What a study stopped halfway should have done."""
 
 
@@ -104,10 +104,15 @@ def study(
     """
     repetitions = [cell for training in trainings(parts) for cell in with_seeds(training, scale)]
     needed: set[Dataset] = {cell.dataset for cell in repetitions} | {"helium"}
-    given: dict[Dataset, Sequence[Path]] = {"helium": helium, "cxidb10": cxidb10}
+    given: dict[Dataset, Sequence[Path]] = {"helium": helium, "helium-fine": helium, "cxidb10": cxidb10}
+    frames: dict[Dataset, tuple[str, int]] = {
+        "helium": (scale.preset, scale.frame),
+        "helium-fine": (scale.preset, FINENESS * scale.size),
+        "cxidb10": ("cxidb10", scale.frame),
+    }
     data = {
-        name: given[name] or [simulated(work / "data", preset, scale.shots, scale.frame, jobs=jobs)]
-        for name, preset in (("helium", scale.preset), ("cxidb10", "cxidb10"))
+        name: given[name] or [simulated(work / "data", preset, scale.shots, size, jobs=jobs)]
+        for name, (preset, size) in frames.items()
         if name in needed
     }
     if "baselines" in parts and compute:

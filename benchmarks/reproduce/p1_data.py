@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from cdifast.data import InputPreparation, MapPreparation, Preparation, open_frames, prepare_frames
 from cdifast.jobs.shots import write_shots
@@ -19,8 +20,16 @@ from cdifast.simulate.cxidb10 import SPECIES
 from cdifast.simulate.helium import HOLE
 from cdifast.simulate.noise import Level, NoiseBounds, add_uniform_noise
 
-Dataset = Literal["helium", "cxidb10"]
-Kind = Literal["images", "maps"]
+Dataset = Literal["helium", "helium-fine", "cxidb10"]
+"""``helium-fine``: the helium shots on frames of more pixels than the network sees, by about as much as P1's (1035 to
+224). Real helium frames are that already."""
+
+Kind = Literal["images", "points", "maps"]
+"""``images``: every pixel counts (`InputPreparation`). ``points``: between the four nearest pixels, as libraries reduce
+images that do not average; what lies between is passed over."""
+
+FINENESS: Final = 4
+"""Pixels of ``helium-fine`` for one of the network's input, along each side."""
 
 NOISE_SEED: Final = 5
 """Of the noise: the same noisy images for every network, as P1's, who made each set once."""
@@ -94,9 +103,29 @@ def noisy(frames: NDArray[np.generic], level: Level) -> torch.Tensor:
 def preparation_for(kind: Kind, size: int, frame: int) -> Preparation:
     """How frames of `frame` pixels along each side become network input of `size`; maps begin at the edge of the
     helium detector's hole, where there is something to correlate."""
-    if kind == "maps":
-        return MapPreparation(size=size, n_angular=2 * size, r_min=HOLE * (frame - 1) / 2)
-    return InputPreparation(size=size)
+    if kind != "maps":
+        return InputPreparation(size=size)
+    plain = MapPreparation(size=size, n_angular=2 * size, r_min=HOLE * (frame - 1) / 2)
+    fineness = MapPreparation.covering((frame, frame), size, r_min=plain.r_min).oversampling
+    return replace(plain, oversampling=fineness, n_angular=4 * size * fineness) if fineness > 1 else plain
+
+
+def between_pixels(
+    frames: torch.Tensor, mask: NDArray[np.bool_] | None, size: int
+) -> tuple[torch.Tensor, NDArray[np.bool_]]:
+    """Frames (N, H, W) and mask reduced to `size` by interpolating between four pixels: good ones alone, and good where
+    they have half the weight at least."""
+
+    def reduced(values: torch.Tensor) -> torch.Tensor:
+        shape = (size, size)
+        return functional.interpolate(values[:, None], shape, mode="bilinear", align_corners=True)[:, 0]
+
+    good = torch.from_numpy(np.ones(frames.shape[1:], bool) if mask is None else mask).float()
+    good = good.expand(len(frames), -1, -1) if good.dim() == 2 else good
+    weight = reduced(good[:1] if mask is None or mask.ndim == 2 else good)
+    values = torch.cat([reduced(part * valid) for part, valid in zip(frames.split(64), good.split(64), strict=True)])
+    found = (weight >= 0.5).numpy()
+    return values / weight.clamp(min=0.5), found if len(found) > 1 else found[0]
 
 
 def network_inputs(
@@ -105,8 +134,11 @@ def network_inputs(
     """Frames from files as the network sees them: noise first, then the map or the smaller image, as in P1."""
     frames, mask, labels = frames_and_labels(paths, dataset)
     preparation = preparation_for(kind, size, frames.shape[-1])
-    images = prepare_frames(_Frames(noisy(frames, level)), mask, preparation)
-    return Inputs(images, labels, CLASSES if dataset == "helium" else SPECIES, preparation)
+    values = noisy(frames, level)
+    if kind == "points":
+        values, mask = between_pixels(values, mask, size)
+    images = prepare_frames(_Frames(values), mask, preparation)
+    return Inputs(images, labels, SPECIES if dataset == "cxidb10" else CLASSES, preparation)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from benchmarks.reproduce.cells import read_cell
 from benchmarks.reproduce.p1_baselines import BASELINES, BaselineCell
 from benchmarks.reproduce.p1_claims import Difference, difference, time_to_reach
+from benchmarks.reproduce.p1_data import FINENESS, Kind
 from benchmarks.reproduce.p1_numbers import TABLE5, TABLE10, TABLE10_NETWORK, TABLES, Table
 from benchmarks.reproduce.p1_trainings import METRICS, Scale, Training, with_seeds
 from benchmarks.reproduce.page import header, row, spread
@@ -22,6 +23,8 @@ from cdifast.simulate.noise import LEVELS
 
 LOG, PLAIN = Training(), Training(first="none")
 FULL, FAST = Training(recipe="p1-full", share=0), Training(recipe="fast", share=0)
+
+_REDUCTIONS: Final[dict[Kind, str]] = {"images": "average", "points": "interpolate"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Results:
         """First less second over the seeds that both have; None without any."""
         a, b = self.of(first), self.of(second)
         seeds = min(len(a), len(b))
-        classes = len(CLASSES if first.dataset == "helium" else SPECIES)
+        classes = len(SPECIES if first.dataset == "cxidb10" else CLASSES)
         return difference(a[:seeds], b[:seeds], metric, classes) if seeds else None
 
 
@@ -65,8 +68,8 @@ def page(results: Results, machine: str) -> str:
         "",
         f"{machine}. {scale.shots} simulated shots of each data set, {scale.frame} x {scale.frame} pixels, "
         f"{scale.size} x {scale.size} seen by the networks, presets `{scale.preset}` and `cxidb10`; 85 % trained on, "
-        f"recipe `{scale.recipe}` over {scale.epochs} epochs; up to {scale.seeds} seeds (split, weights, order, "
-        "augmentation). Factors on channels: "
+        f"recipe `{scale.recipe}` over {scale.epochs} epochs with P1's changes of the images (flips, brightness, "
+        f"contrast); up to {scale.seeds} seeds (split, weights, order, augmentation). Factors on channels: "
         + ", ".join(f"{name} {width:g}" for name, width in scale.widths.items())
         + ".",
         "",
@@ -87,7 +90,7 @@ def _table(results: Results, table: Table) -> list[str]:
     columns = ["", "accuracy", "P1", "precision", "P1", "at best", "recall", "P1", "at best"]
     if timed:
         columns += ["s to best", "s in full", "P1: h to best", "h in full"]
-    lines = [f"## {table.title}", "", *header(columns)]
+    lines = [f"## {table.title}", "", *_explained(table, results.scale), *header(columns)]
     for line in table.rows:
         found = results.of(line.training)
         cells = [line.label]
@@ -100,6 +103,19 @@ def _table(results: Results, table: Table) -> list[str]:
             cells += [f"{hours:.3f}" for hours in line.hours or ()]
         lines.append(row(cells))
     return [*lines, ""]
+
+
+def _explained(table: Table, scale: Scale) -> list[str]:
+    if table.key != "table6-fine":
+        return []
+    side = FINENESS * scale.size
+    return [
+        f"Frames of {side} x {side} pixels become images of {scale.size} x {scale.size} in two ways: each the mean of "
+        f"the {FINENESS} x {FINENESS} pixels in its place, as everywhere else on this page, or interpolated between "
+        "four pixels, which leaves the others out. Maps are computed at full resolution and averaged. P1 does not say "
+        "how its frames were reduced.",
+        "",
+    ]
 
 
 def _per_class(results: Results) -> list[str]:
@@ -137,7 +153,8 @@ def _recipes(results: Results) -> list[str]:
         "## The recipe `fast` beside P1's in full",
         "",
         f"ResNet18 with the log activation on {scale.fast_share} % of the training images: P1's recipe over "
-        f"{scale.full_epochs} epochs, `fast` over {scale.fast_epochs}. Accuracies are each recipe's highest.",
+        f"{scale.full_epochs} epochs, `fast` as it is, with images turned by any angle, over {scale.fast_epochs}. "
+        "Accuracies are each recipe's highest.",
         "",
         *header(["seed", "P1", "fast", "P1: s to best", "s in full", "fast: s in full", "share of P1's time"]),
     ]
@@ -172,6 +189,15 @@ def _claims(results: Results) -> list[str]:
     ]
     statements += [
         (f"maps less images, noise {level}", Training(kind="maps", noise=level), Training(noise=level))
+        for level in LEVELS
+    ]
+    statements += [
+        (
+            f"finer frames: maps less images that {how}, noise {level}",
+            Training("helium-fine", kind="maps", noise=level),
+            Training("helium-fine", kind=kind, noise=level),
+        )
+        for kind, how in _REDUCTIONS.items()
         for level in LEVELS
     ]
     for text, first, second in statements:

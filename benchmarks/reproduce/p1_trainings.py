@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.reproduce.p1_data import Dataset, Inputs, Kind, network_inputs
+from cdifast.data.augment import P1
 from cdifast.evaluate import classification_metrics, labels_from_probabilities, predict_probabilities
 from cdifast.nn import load_classifier
 from cdifast.simulate.noise import Level
@@ -82,7 +83,9 @@ class Training:
     share
         Per cent of the training split that is trained on; 0: the scale's ``fast_share``.
     recipe
-        ``scale``: the scale's. ``p1-full`` and ``fast``: those that are compared, over the epochs meant for that.
+        ``scale``: the scale's, with P1's augmentation and a validation every epoch whichever it is, so that maps and
+        images are treated alike and maxima over a training are those of P1's tables. ``p1-full`` and ``fast``: those
+        that are compared, whole, over the epochs meant for that.
     """
 
     dataset: Dataset = "helium"
@@ -119,6 +122,7 @@ class Training:
             seed=self.seed,
             **({"learning_rate": VGG_RATE, "warmup_epochs": VGG_WARMUP} if architecture == "vgg" else {}),
             **({} if recipe == "fast" else {"batch_size": scale.batch_size}),
+            **({} if self.recipe == "fast" else {"augmentation": P1, "validate_every": 1}),
         )
         return config.scaled(epochs)
 

@@ -59,7 +59,7 @@ def train(
         str | None, typer.Option(help="none, auto, bfloat16 or float16; default: the recipe's.")
     ] = None,
     patience: Annotated[
-        int, typer.Option(help="End after so many epochs without a better validation accuracy; 0: never.")
+        int, typer.Option(help="End after so many validations in a row without a better accuracy; 0: never.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of split, weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -112,13 +112,19 @@ def train(
     }
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     config = TrainConfig.recipe(recipe, architecture=architecture, width=width, patience=patience, seed=seed, **changes)
+    if network_input == "maps":
+        config = config.for_maps()
     table = labels if labels is not None and labels.lower().endswith(".csv") else None
     with process_group(device) as ranks:
         # Every process opens the frames and says the same of them: once is enough.
         opening = opened_frames if ranks.is_first else open_frames
         with opening(files, dataset=dataset, mask=mask, labels=None if table else labels) as frames:
             numbers, truth, classes = _labelled(frames, table, say_so=ranks.is_first)
-            preparation = MapPreparation(input_size) if network_input == "maps" else InputPreparation(input_size)
+            preparation = (
+                MapPreparation.covering(frames.shape[1:], input_size)
+                if network_input == "maps"
+                else InputPreparation(input_size)
+            )
             inputs = _inputs(frames, numbers if table else None, preparation, show=ranks.is_first and not quiet)
         with _said_warnings(show=ranks.is_first):
             result = train_classifier(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
@@ -28,14 +29,19 @@ class MapPreparation:
 
     The merged map of P1 (equations 13 to 15): below and on the diagonal the zero-lag correlation, above it the one of
     order `order`; each triangle scaled on its own. P1 does not say how its maps were scaled. Maps are computed from the
-    frames at their full resolution, so that nothing is averaged before the product.
+    frames at their full resolution, so that nothing is averaged before the product; what is averaged, with
+    `oversampling`, is the map.
 
     Attributes
     ----------
     size
         Radii of the unwrapped map, hence the side S of the square input in pixels.
     n_angular
-        Angles of the unwrapped map; None: twice `size`.
+        Angles of the unwrapped map; None: twice its radii.
+    oversampling
+        The map is computed with so many times `size` radii and averaged down, below and above the diagonal apart. With
+        1, most pixels of frames much larger than the map are passed over, and their share in averaging out the noise
+        is lost. See `covering`.
     order, part, normalize
         As :func:`cdifast.ops.correlation_map`.
     scaling
@@ -53,6 +59,7 @@ class MapPreparation:
 
     size: int = 112
     n_angular: int | None = None
+    oversampling: int = 1
     order: int = 8
     part: Part = "real"
     normalize: Normalize = "none"
@@ -66,12 +73,29 @@ class MapPreparation:
     def __post_init__(self) -> None:
         if self.size < 2:
             raise ValueError(f"size: found {self.size}, expected at least 2")
+        if self.oversampling < 1:
+            raise ValueError(f"oversampling: found {self.oversampling}, expected at least 1")
         if self.scaling not in ("none", "log", "minmax"):
             raise ValueError(f"scaling: found {self.scaling!r}, expected 'none', 'log' or 'minmax'")
         if not self.level > 0:
             raise ValueError(f"level: found {self.level}, expected a positive number")
         if self.center is not None:  # JSON has lists
             object.__setattr__(self, "center", tuple(self.center))
+
+    @classmethod
+    def covering(cls, shape: tuple[int, int], size: int, **options: Any) -> MapPreparation:
+        """With a ring at least for every pixel along the radius: what frames (H, W) need to be used in full.
+
+        Parameters
+        ----------
+        shape
+            Of the frames.
+        size, **options
+            As above; `oversampling` follows from the shape and the radii.
+        """
+        plain = cls(size, **options)
+        last = (min(shape) - 1) / 2 if plain.r_max is None else plain.r_max
+        return replace(plain, oversampling=max(1, math.ceil((last - plain.r_min) / size)))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-serialisable dictionary."""
@@ -130,10 +154,11 @@ class MapPreparer:
         frames = frames.to(self.device)
         if frames.dtype not in _UNWRAPPED_AS_THEY_ARE:
             frames = frames.to(torch.float32)
+        radii = how.size * how.oversampling
         maps = ops.polar_correlation_map(
             frames,
-            how.size,
-            how.n_angular or 2 * how.size,
+            radii,
+            how.n_angular or 2 * radii,
             center=how.center,
             r_min=how.r_min,
             r_max=how.r_max,
@@ -142,9 +167,34 @@ class MapPreparer:
             part=how.part,
             normalize=how.normalize,
             min_weight=how.min_weight,
+            fill=0.0 if how.oversampling == 1 else -math.inf,
         ).to(torch.float32)
+        if how.oversampling > 1:
+            maps = _averaged(maps, how.oversampling)
         scaled = scale_triangles(maps, how.scaling)
         return (scaled if how.scaling == "none" else scaled * how.level)[:, None]
+
+
+def _averaged(maps: torch.Tensor, factor: int) -> torch.Tensor:
+    """Means over squares of `factor` cells, of one triangle alone.
+
+    Cells of -inf do not count, and 0 is where none does. An infinite pixel cannot pass for such a cell: on its ring's
+    diagonal it is +inf.
+    """
+
+    def pool(cells: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(cells, factor)
+
+    def triangle(side: int) -> torch.Tensor:
+        return torch.ones(side, side, dtype=torch.bool, device=maps.device).tril()
+
+    def mean(cells: torch.Tensor) -> torch.Tensor:
+        counted = (maps != -math.inf) & cells
+        share = pool(counted.to(maps.dtype))
+        return pool(torch.where(counted, maps, 0)) / torch.where(share > 0, share, 1)
+
+    lower = triangle(maps.shape[-1])
+    return torch.where(triangle(maps.shape[-1] // factor), mean(lower), mean(~lower))
 
 
 _UNWRAPPED_AS_THEY_ARE = frozenset({torch.uint8, torch.uint16, torch.int16, torch.int32, torch.float32})

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
+from cdifast.data.map_input import MapPreparation
 from cdifast.data.prepare import Preparation
 from cdifast.evaluate.metrics import ClassificationMetrics
 from cdifast.evaluate.rules import RuleViolations
@@ -155,8 +156,8 @@ def train_classifier(
     Raises
     ------
     ValueError
-        Inputs, labels or split that do not fit, NaN in the inputs, labels that break the rules and are refused, a
-        checkpoint of another run, or processes with different data.
+        Inputs, labels or split that do not fit, NaN in the inputs, labels that break the rules and are refused,
+        correlation maps that would be turned, a checkpoint of another run, or processes with different data.
     TypeError
         Inputs that are not float32.
     FileExistsError
@@ -179,6 +180,11 @@ def train_classifier(
         require_tensorboard()
     classes = tuple(classes)
     _check_inputs(inputs)
+    if isinstance(preparation, MapPreparation) and config.augmentation is not None and config.augmentation.resamples:
+        raise ValueError(
+            "config: its augmentation turns, crops or shifts images, and the inputs are correlation maps; expected "
+            "config.for_maps()"
+        )
     targets, violations = check_labels(labels, len(inputs), classes, bad_labels=bad_labels, numbers=numbers)
     if split is None:
         split = shuffled_split(len(inputs), config.train_fraction, config.seed)

@@ -10,15 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
 from benchmarks.reproduce import p1
 from benchmarks.reproduce.cells import machines_in_words, path_of, read_cell, run_cells
 from benchmarks.reproduce.p1_claims import difference, digits, pooled, time_to_reach
+from benchmarks.reproduce.p1_data import between_pixels, preparation_for
 from benchmarks.reproduce.p1_numbers import TABLE10, TABLES
 from benchmarks.reproduce.p1_page import Results, page
 from benchmarks.reproduce.p1_trainings import Scale, Training, counts_of, split_for, with_seeds
+from cdifast.data import InputPreparation, MapPreparation, prepare_frames
+from cdifast.data.augment import P1
 from cdifast.evaluate import classification_metrics
 from cdifast.labels import CLASSES
+from cdifast.simulate.helium import HOLE
 from cdifast.train import TrainConfig
 
 
@@ -162,18 +168,50 @@ def test_the_tables_are_p1s() -> None:
 
 def test_each_training_once_and_its_recipe() -> None:
     every = p1.trainings(p1.PARTS)
-    assert len(every) == len(set(every)) == 25
+    assert len(every) == len(set(every)) == 37
     names = [cell.name for training in every for cell in with_seeds(training, p1.SCALES["cpu"])]
-    assert len(set(names)) == 3 * 25
+    assert len(set(names)) == 3 * 37
     config = Training(network="vgg19", first="leaky", seed=4).config(p1.SCALES["cpu"])
     assert (config.architecture, config.depth, config.first_activation, config.seed) == ("vgg", 19, "leaky", 4)
     config = Training(first="0.5").config(p1.SCALES["paper"])
     assert (config.depth, config.width, config.first_activation, config.alpha) == (18, 1, "log", 0.5)
     assert (config.epochs, config.learning_rate, config.decay_every, config.batch_size) == (200, 0.1, 50, 48)
     fast, full = p1.FAST.config(p1.SCALES["cpu"]), p1.FULL.config(p1.SCALES["cpu"])
-    assert (fast.epochs, full.epochs, full.decay_every) == (40, 200, 50)
-    assert Training().config(p1.SCALES["cpu"]).schedule == "one-cycle"
+    assert (fast.epochs, full.epochs, full.decay_every) == (50, 200, 50)
+    assert fast == TrainConfig.recipe("fast", width=0.25)
+    # The tables' own: P1's changes of the images, and a validation every epoch.
+    tables = Training().config(p1.SCALES["cpu"])
+    assert tables == TrainConfig.recipe("fast", width=0.25, epochs=40, validate_every=1, augmentation=P1)
     assert (fast.schedule, fast.batch_size) == ("one-cycle", TrainConfig.recipe("fast").batch_size)
+
+
+def test_between_four_pixels_noise_stays_and_averages_take_it_away() -> None:
+    generator = torch.Generator().manual_seed(2)
+    frames = torch.rand(20, 129, 129, generator=generator)
+    mask = np.ones((129, 129), bool)
+    mask[:, 64:80] = False
+    reduced, good = between_pixels(frames.where(torch.from_numpy(mask), torch.nan).nan_to_num(), mask, 32)
+    # Positions 128 / 31 pixels apart, corner on corner: scipy's own interpolation between four pixels.
+    at = np.linspace(0, 128, 32)
+    expected = ndimage.map_coordinates(frames[3].numpy(), np.meshgrid(at, at, indexing="ij"), order=1)
+    assert good.shape == (32, 32)
+    assert not good.all()
+    whole = np.floor(at)[None] + 1 < 64  # all four neighbours are good
+    np.testing.assert_allclose(np.where(whole, reduced[3], 0), np.where(whole, expected, 0), atol=1e-5)
+    # A mean of n uniform numbers has n times less variance; between two of a line, 2/3 as much for a random place.
+    averages = prepare_frames(frames[:, :128, :128].numpy(), None, InputPreparation(32, "none"))
+    assert averages.var() == pytest.approx(1 / 12 / 16, rel=0.05)
+    assert reduced[:, :, :15].var() == pytest.approx((2 / 3) ** 2 / 12, rel=0.1)
+
+
+def test_what_networks_see_of_finer_frames() -> None:
+    assert preparation_for("maps", 64, 64).oversampling == 1  # type: ignore[union-attr]
+    fine = preparation_for("maps", 64, 256)
+    assert isinstance(fine, MapPreparation)
+    assert (fine.oversampling, fine.n_angular) == (2, 512)
+    assert fine.r_min == pytest.approx(HOLE * 255 / 2)
+    assert preparation_for("points", 64, 256) == InputPreparation(64)
+    assert {row.training.kind for row in TABLES["table6-fine"].rows} == {"maps", "images", "points"}
 
 
 @pytest.fixture(scope="module")

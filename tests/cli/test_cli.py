@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from cdifast.cli import app
 from cdifast.data import MapPreparation, open_frames, prepare_frames, write_cxi
+from cdifast.data.augment import Augmentation
 from cdifast.evaluate import predict_probabilities
 from cdifast.nn import load_classifier
 
@@ -92,7 +93,7 @@ def test_train_resume_and_predict(shots: Path, tmp_path: Path) -> None:
 
 
 def test_a_network_trained_on_correlation_maps_predicts_from_them(shots: Path, tmp_path: Path) -> None:
-    options = ("--epochs", 1, "--input", "maps", "--input-size", 32, "--width", 0.125, "--batch-size", 16, "-q")
+    options = ("--recipe", "fast", "--epochs", 1, "--input", "maps", "--input-size", 32, "--width", 0.125, "-q")
     status, text = run("train", shots, "-o", tmp_path / "model", *options)
     assert status == 0, text
     status, text = run("predict", shots, "-w", tmp_path / "model", "-o", tmp_path / "p.h5", "-q")
@@ -101,6 +102,7 @@ def test_a_network_trained_on_correlation_maps_predicts_from_them(shots: Path, t
     with open_frames(str(shots)) as frames:
         maps = prepare_frames(frames, frames.mask, MapPreparation(32))
     assert card.input == MapPreparation(32).to_dict()
+    assert card.training["config"]["augmentation"] == Augmentation().to_dict()  # images this recipe would turn
     with h5py.File(tmp_path / "p.h5") as file:
         found = file["/entry_1/predictions/probability"][:]
     np.testing.assert_allclose(found, predict_probabilities(model, maps).numpy(), atol=1e-5)

@@ -41,6 +41,44 @@ def test_equals_the_operators_one_by_one(dtype: torch.dtype) -> None:
     assert found.amax() == pytest.approx(10)
 
 
+def test_finer_maps_are_averaged_triangle_by_triangle() -> None:
+    raw, mask = frames(2), torch.ones(40, 40, dtype=torch.bool)
+    mask[:, 20:22] = False
+    mask[12:28, 12:28] = False  # the innermost rings have no samples
+    how = MapPreparation(size=6, oversampling=3, n_angular=60, min_weight=0.3, scaling="none")
+    found = prepare_batch(raw, mask.numpy(), how)[:, 0].numpy()
+    unwrapped, weight = ops.polar_resample(raw, 18, 60, mask=mask, return_weight=True)
+    fine = ops.correlation_map(unwrapped, weight=weight, min_weight=0.3, fill=-1e30).numpy()
+    assert (fine == -1e30).any()
+    expected = np.zeros((2, 6, 6))
+    for n, i, j in np.ndindex(2, 6, 6):
+        cells = [
+            fine[n, 3 * i + a, 3 * j + b]
+            for a, b in np.ndindex(3, 3)
+            if (3 * i + a >= 3 * j + b) == (i >= j) and fine[n, 3 * i + a, 3 * j + b] != -1e30
+        ]
+        expected[n, i, j] = np.mean(cells) if cells else 0
+    assert (expected == 0).any()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_noise_averages_out_of_a_map_that_covers_the_frame() -> None:
+    generator = torch.Generator().manual_seed(4)
+    raw = torch.rand(40, 128, 128, generator=generator) - 0.5
+    how = MapPreparation.covering((128, 128), 16, r_min=32, n_angular=300, scaling="none")
+    assert how.oversampling == 2
+    assert MapPreparation.covering((128, 128), 64).oversampling == 1
+    assert MapPreparation.covering((64, 900), 8, r_max=40).oversampling == 5
+    i, j = np.tril_indices(16, -3)  # of rings that share no pixel
+    deviations = [
+        prepare_frames(raw, None, MapPreparation(16, 300, oversampling=n, r_min=32, scaling="none"))[:, 0, i, j].std()
+        for n in (1, 2)
+    ]
+    # A cell is the mean of four products: half the deviation if rings a pixel apart were independent, and bilinear
+    # sampling makes them correlated by a half at most.
+    assert 0.5 < deviations[1] / deviations[0] < 0.75
+
+
 def test_a_stack_with_masks_of_its_own_frames_and_chunks() -> None:
     raw = frames(7)
     generator = np.random.default_rng(0)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from cdifast.data import MapPreparation
 from cdifast.data.augment import Augmentation
-from cdifast.train import RECIPES, TrainConfig, positive_weights
+from cdifast.train import RECIPES, TrainConfig, positive_weights, train_classifier
 from cdifast.train.distributed import Ranks
 from cdifast.train.history import EpochRecord, out_of_patience
 from cdifast.train.optimizers import make_optimizer
@@ -86,6 +88,21 @@ def test_recipes_differ_from_the_paper_in_what_is_named() -> None:
         TrainConfig.recipe("p1", architecture="alexnet")
 
 
+def test_images_are_turned_and_correlation_maps_are_not(tmp_path: Path) -> None:
+    fast = TrainConfig.recipe("fast", epochs=1, width=0.05, batch_size=4)
+    assert fast.augmentation == Augmentation(rotation=180)
+    assert fast.for_maps().augmentation == Augmentation()
+    assert dataclasses.replace(fast, augmentation=None).for_maps().augmentation is None
+    cropped = dataclasses.replace(fast, augmentation=Augmentation(crop_area=0.5, erase_area=(0.1, 0.2)))
+    assert cropped.for_maps().augmentation == Augmentation(erase_area=(0.1, 0.2))
+    inputs, labels = torch.rand(8, 1, 32, 32), torch.eye(8, 2, dtype=torch.uint8)
+    how = {"classes": ("a", "b"), "preparation": MapPreparation(32)}
+    with pytest.raises(ValueError, match=r"inputs are correlation maps; expected config\.for_maps\(\)"):
+        train_classifier(inputs, labels, fast, tmp_path, **how)
+    assert list(tmp_path.iterdir()) == []
+    assert train_classifier(inputs, labels, fast.for_maps(), tmp_path, **how).card.preset == "custom"
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_cards_name_the_recipe(name: str) -> None:
     config = TrainConfig.recipe(name, seed=5, thresholds="half")
@@ -94,6 +111,7 @@ def test_cards_name_the_recipe(name: str) -> None:
     short = TrainConfig.recipe(name, epochs=7)
     assert short.preset == f"{name} over 7 epochs"
     assert short.warmup_epochs == pytest.approx(config.warmup_epochs * 7 / config.epochs)
+    assert (config.for_maps().preset, short.for_maps().preset) == (config.preset, short.preset)
     assert dataclasses.replace(config, momentum=0.8).preset == "custom"
     assert TrainConfig.from_dict(json.loads(config.to_json())) == config
 
