@@ -26,8 +26,8 @@ VGG_RATE: Final = 0.01
 """P1 names one learning rate, 0.1, for all networks. Ours has no batch normalisation to bear it (nor has P1's, by its
 table 7) and diverges within the first steps."""
 
-VGG_WARMUP: Final = 5
-"""Epochs of 200 of linear rise."""
+VGG_WARMUP: Final = 1 / 8
+"""Share of the epochs over which the rate rises."""
 
 METRICS = ("accuracy", "precision", "recall")
 
@@ -120,11 +120,12 @@ class Training:
             first_activation="log" if log else self.first,
             alpha=float(self.first) if log else 0.2,
             seed=self.seed,
-            **({"learning_rate": VGG_RATE, "warmup_epochs": VGG_WARMUP} if architecture == "vgg" else {}),
             **({} if recipe == "fast" else {"batch_size": scale.batch_size}),
             **({} if self.recipe == "fast" else {"augmentation": P1, "validate_every": 1}),
-        )
-        return config.scaled(epochs)
+        ).scaled(epochs)
+        if architecture == "vgg":
+            return dataclasses.replace(config, learning_rate=VGG_RATE, warmup_epochs=VGG_WARMUP * epochs)
+        return config
 
 
 def split_for(count: int, seed: int, share: int = 100) -> Split:

@@ -168,11 +168,12 @@ def test_the_tables_are_p1s() -> None:
 
 def test_each_training_once_and_its_recipe() -> None:
     every = p1.trainings(p1.PARTS)
-    assert len(every) == len(set(every)) == 37
+    assert len(every) == len(set(every)) == 43
     names = [cell.name for training in every for cell in with_seeds(training, p1.SCALES["cpu"])]
-    assert len(set(names)) == 3 * 37
+    assert len(set(names)) == 3 * 43
     config = Training(network="vgg19", first="leaky", seed=4).config(p1.SCALES["cpu"])
     assert (config.architecture, config.depth, config.first_activation, config.seed) == ("vgg", 19, "leaky", 4)
+    assert (config.epochs, config.learning_rate, config.warmup_epochs) == (40, 0.01, 5)
     config = Training(first="0.5").config(p1.SCALES["paper"])
     assert (config.depth, config.width, config.first_activation, config.alpha) == (18, 1, "log", 0.5)
     assert (config.epochs, config.learning_rate, config.decay_every, config.batch_size) == (200, 0.1, 50, 48)
