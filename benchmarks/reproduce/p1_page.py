@@ -14,7 +14,7 @@ from benchmarks.reproduce.cells import read_cell
 from benchmarks.reproduce.p1_baselines import BASELINES, BaselineCell
 from benchmarks.reproduce.p1_claims import Difference, difference, time_to_reach
 from benchmarks.reproduce.p1_data import FINENESS, Kind
-from benchmarks.reproduce.p1_numbers import TABLE5, TABLE10, TABLE10_NETWORK, TABLES, Table
+from benchmarks.reproduce.p1_numbers import FINER_LEVELS, TABLE5, TABLE10, TABLE10_NETWORK, TABLES, Table
 from benchmarks.reproduce.p1_trainings import METRICS, Scale, Training, with_seeds
 from benchmarks.reproduce.page import header, row, spread
 from cdifast.labels import CLASSES
@@ -208,7 +208,7 @@ def _claims(results: Results) -> list[str]:
             Training("helium-fine", kind=kind, noise=level),
         )
         for kind, how in _REDUCTIONS.items()
-        for level in LEVELS
+        for level in FINER_LEVELS
     ]
     for text, first, second in statements:
         for metric in ("accuracy", "f1"):

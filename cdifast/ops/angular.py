@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
@@ -114,7 +116,7 @@ def angular_correlation(
     if not 0.0 <= min_weight <= 1.0:
         raise ValueError(f"{op}: min_weight must be between 0 and 1, got {min_weight}")
     *batch, n_radial, n_angular = unwrapped.shape
-    rings = _pairs(op, pairs, n_radial, unwrapped.device)
+    rings = _pairs(op, pairs, n_radial, unwrapped)
     weights = ring_weights(op, weight, unwrapped)
     refuse_forward_mode(op, unwrapped)
     check_backend(op, unwrapped)
@@ -131,10 +133,21 @@ def angular_correlation(
     return out
 
 
-def _pairs(op: str, pairs: Any, n_radial: int, device: torch.device) -> Tensor:
-    """Pairs of rings as an int64 tensor (P, 2) on ``device``, each checked where its value is known."""
+@functools.lru_cache(maxsize=8)
+def _all_pairs(n_radial: int) -> Tensor:
+    """Kept for the CPU: making them takes as long as correlating a tenth of a map's."""
+    with torch.inference_mode(False):  # or a graph could not save them
+        return torch.from_numpy(np.stack(np.triu_indices(n_radial), axis=1))
+
+
+def _pairs(op: str, pairs: Any, n_radial: int, unwrapped: Tensor) -> Tensor:
+    """Pairs of rings as an int64 tensor (P, 2) on the device, each checked where its value is known."""
+    device = unwrapped.device
     if isinstance(pairs, str):
         if pairs == "all":
+            traced = torch.compiler.is_compiling() or isinstance(unwrapped, FakeTensor)
+            if device.type == "cpu" and isinstance(n_radial, int) and not traced:
+                return _all_pairs(n_radial)
             return torch.triu_indices(n_radial, n_radial, device=device).T.contiguous()
         if pairs == "diagonal":
             return torch.arange(n_radial, device=device)[:, None].repeat(1, 2)

@@ -46,6 +46,7 @@ class Grouping {
   // aligned segment, what is left over shares groups.
   Grouping(const int64_t* pairs, int64_t count, int64_t lanes) {
     std::vector<std::pair<int64_t, int64_t>> rest;  // first pair, number of pairs
+    pair_.reserve(count + lanes);
     for (int64_t p = 0; p < count;) {
       const int64_t start = p++;
       while (p < count && p - start < lanes && pairs[2 * p] == pairs[2 * start] &&
@@ -103,10 +104,10 @@ Tensor checked_pairs(const Tensor& pairs_, const Tensor& like, const char* like_
   STD_TORCH_CHECK(pairs_.dim() == 2 && pairs_.size(1) == 2, op, ": pairs must have shape (P, 2)");
   const Tensor pairs = checked_indices(pairs_, "pairs", like, like_name, op);
   const int64_t* values = pairs.const_data_ptr<int64_t>();
-  for (int64_t e = 0; e < pairs.numel(); ++e) {
-    STD_TORCH_CHECK(values[e] >= 0 && values[e] < n_radial, op, ": pairs holds ring ", values[e],
-                    "; expected 0 to n_radial - 1 = ", n_radial - 1);
-  }
+  const int64_t* end = values + pairs.numel();
+  const int64_t* bad = std::find_if(values, end, [&](int64_t ring) { return ring < 0 || ring >= n_radial; });
+  STD_TORCH_CHECK(bad == end, op, ": pairs holds ring ", bad == end ? 0 : *bad, "; expected 0 to n_radial - 1 = ",
+                  n_radial - 1);
   return pairs;
 }
 
