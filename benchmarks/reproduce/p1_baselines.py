@@ -27,6 +27,8 @@ BASELINES: Final[dict[str, Callable[[int], Any]]] = {
 }
 """By name; made with a seed."""
 
+STRONGEST: Final = "support-vector machine"
+
 
 @dataclass(frozen=True)
 class BaselineCell:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.reproduce.cells import read_cell
-from benchmarks.reproduce.p1_baselines import BASELINES, BaselineCell
+from benchmarks.reproduce.p1_baselines import BASELINES, STRONGEST, BaselineCell
 from benchmarks.reproduce.p1_claims import Difference, difference, time_to_reach
 from benchmarks.reproduce.p1_data import FINENESS, Kind
 from benchmarks.reproduce.p1_numbers import FINER_LEVELS, TABLE5, TABLE10, TABLE10_NETWORK, TABLES, Table
@@ -221,7 +221,7 @@ def _claims(results: Results) -> list[str]:
     }
     networks |= {f"turned: {line.label}": line.training for line in TABLES["turned"].rows}
     for name, network in networks.items():
-        for baseline in BASELINES:
+        for baseline in BASELINES if network.recipe == "scale" else (STRONGEST,):
             a, b = results.of(network), results.of_baseline(baseline)
             seeds = min(len(a), len(b))
             found = difference(a[:seeds], b[:seeds], "accuracy", len(CLASSES)) if seeds else None
