@@ -46,8 +46,8 @@ constexpr int64_t kParts = 8;
 constexpr int64_t kSamplesOfAThread = 32768;
 
 // Outputs that caches will not hold until they are read are stored past them: a line that is written as a whole need
-// not be read from memory first.
-constexpr int64_t kStreamedBytes = int64_t{16} << 20;
+// not be read from memory first. They hold none where a call moves that much, what it reads included.
+constexpr int64_t kStreamedBytes = int64_t{32} << 20;
 
 // What a thread may lay out with one image a lane: a private cache and a share of the last one. Larger images and maps
 // are taken one by one.
@@ -96,7 +96,7 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
     });
     return;
   }
-  const bool stream = count * map_bytes >= kStreamedBytes;
+  const bool stream = count * (image_bytes + map_bytes) >= kStreamedBytes;
   if (planner.shared() == nullptr) {
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
       SamplingPlan own;
@@ -184,7 +184,8 @@ void gather_gradients(DType dtype, const void* grad, int64_t count, const Adjoin
     auto* target = static_cast<T*>(out);
     const int64_t lanes = sizeof(C) == 4 ? kernels.lanes32 : kernels.lanes64;
     const int64_t bytes = lists.samples * lanes * static_cast<int64_t>(sizeof(C));
-    const bool stream = count * lists.elements * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes;
+    const bool stream =
+        count * (lists.samples + lists.elements) * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes;
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
       const bool together = bytes <= kLaneBytes && end - begin >= lanes / 4;
       Buffer buffer(together ? bytes : 0);
