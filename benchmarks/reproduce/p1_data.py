@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -105,9 +105,7 @@ def preparation_for(kind: Kind, size: int, frame: int) -> Preparation:
     helium detector's hole, where there is something to correlate."""
     if kind != "maps":
         return InputPreparation(size=size)
-    plain = MapPreparation(size=size, n_angular=2 * size, r_min=HOLE * (frame - 1) / 2)
-    fineness = MapPreparation.covering((frame, frame), size, r_min=plain.r_min).oversampling
-    return replace(plain, oversampling=fineness, n_angular=4 * size * fineness) if fineness > 1 else plain
+    return MapPreparation.covering((frame, frame), size, r_min=HOLE * (frame - 1) / 2)
 
 
 def between_pixels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.reproduce.p1_data import frames_and_labels, noisy, preparation_for
-from benchmarks.reproduce.p1_numbers import TABLE5
+from benchmarks.reproduce.p1_numbers import FINER_LEVELS, KINDS, TABLE5, TABLE6_FINE
 from benchmarks.reproduce.p1_page import Results
 from benchmarks.reproduce.p1_trainings import Scale, Training, split_for
 from cdifast._atomic import whole_file
@@ -98,11 +99,11 @@ def figure5(paths: Sequence[Path], scale: Scale, run: Path, seed: int = 0) -> An
 
 
 def studies(results: Results) -> Any:
-    """Tables 4, 5 and 6 as curves, ours beside P1's."""
+    """Tables 4, 5 and 6 as curves, ours beside P1's, and table 6 from finer frames."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 3.9), layout="constrained")
-    alphas, sizes, noise = figure.subplots(1, 3)
+    figure = Figure(figsize=(12, 7.6), layout="constrained")
+    (alphas, sizes), (noise, finer) = figure.subplots(2, 2)
     names = ["none", "0.2", "0.5", "1.0"]
     _points(alphas, range(len(names)), [_accuracies(results, Training(first=name)) for name in names], "C0", "ours")
     alphas.plot(range(len(names)), [0.955, 0.965, 0.960, 0.959], "x:", color="0.4", label="P1, real data")
@@ -119,7 +120,15 @@ def studies(results: Results) -> Any:
     noise.plot(range(4), [0.950, 0.948, 0.946, 0.944], "x:", color="C1", alpha=0.6, label="P1, maps")
     noise.set_xticks(range(len(LEVELS)), LEVELS)
     noise.set_xlabel("upper bound of the noise (table 6)")
-    for axis in (alphas, sizes, noise):
+    for row in TABLE6_FINE.rows[: len(KINDS)]:
+        levels = [_accuracies(results, replace(row.training, noise=level)) for level in FINER_LEVELS]
+        kind = row.training.kind
+        _points(
+            finer, range(len(FINER_LEVELS)), levels, {"images": "C0", "maps": "C1", "points": "C2"}[kind], KINDS[kind]
+        )
+    finer.set_xticks(range(len(FINER_LEVELS)), FINER_LEVELS)
+    finer.set_xlabel("upper bound of the noise, finer frames")
+    for axis in (alphas, sizes, noise, finer):
         axis.set_ylabel("highest accuracy")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)

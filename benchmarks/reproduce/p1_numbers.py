@@ -106,7 +106,7 @@ TABLE6: Final = Table(
 )
 
 
-_KINDS: Final[dict[Kind, str]] = {
+KINDS: Final[dict[Kind, str]] = {
     "maps": "maps",
     "images": "images that average",
     "points": "images that interpolate",
@@ -120,14 +120,14 @@ def _finer(level: Level, kind: Kind) -> Row:
     coarse = next(
         row for row in TABLE6.rows if row.training.noise == level and (row.training.kind == "maps") == (kind == "maps")
     )
-    label = f"{level.replace('+', ' + ')}, {_KINDS[kind]}"
+    label = f"{level.replace('+', ' + ')}, {KINDS[kind]}"
     return Row(label, Training("helium-fine", kind=kind, noise=level), coarse.metrics)
 
 
 TABLE6_FINE: Final = Table(
     "table6-fine",
     "Table 6 once more, from finer frames",
-    tuple(_finer(level, kind) for level in FINER_LEVELS for kind in _KINDS),
+    tuple(_finer(level, kind) for level in FINER_LEVELS for kind in KINDS),
 )
 """P1's frames have 4.6 pixels for one of the network's along each side, and P1 does not say how they were reduced."""
 

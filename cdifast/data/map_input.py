@@ -84,18 +84,23 @@ class MapPreparation:
 
     @classmethod
     def covering(cls, shape: tuple[int, int], size: int, **options: Any) -> MapPreparation:
-        """With a ring at least for every pixel along the radius: what frames (H, W) need to be used in full.
+        """With a ring at least for every pixel along the radius, and where these are more than `size`, with an angle
+        for at most every pi/2 pixels of the outermost one: what frames (H, W) need to be used in full.
 
         Parameters
         ----------
         shape
             Of the frames.
         size, **options
-            As above; `oversampling` follows from the shape and the radii.
+            As above; `oversampling` follows from the shape and the radii, and so does `n_angular` where not given.
         """
         plain = cls(size, **options)
         last = (min(shape) - 1) / 2 if plain.r_max is None else plain.r_max
-        return replace(plain, oversampling=max(1, math.ceil((last - plain.r_min) / size)))
+        oversampling = max(1, math.ceil((last - plain.r_min) / size))
+        angles = plain.n_angular
+        if angles is None and oversampling > 1:
+            angles = 4 * math.ceil(last)
+        return replace(plain, oversampling=oversampling, n_angular=angles)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON-serialisable dictionary."""

@@ -65,9 +65,10 @@ def test_finer_maps_are_averaged_triangle_by_triangle() -> None:
 def test_noise_averages_out_of_a_map_that_covers_the_frame() -> None:
     generator = torch.Generator().manual_seed(4)
     raw = torch.rand(40, 128, 128, generator=generator) - 0.5
-    how = MapPreparation.covering((128, 128), 16, r_min=32, n_angular=300, scaling="none")
-    assert how.oversampling == 2
-    assert MapPreparation.covering((128, 128), 64).oversampling == 1
+    how = MapPreparation.covering((128, 128), 16, r_min=32, scaling="none")
+    assert (how.oversampling, how.n_angular) == (2, 256)
+    assert MapPreparation.covering((128, 128), 16, n_angular=300).n_angular == 300
+    assert MapPreparation.covering((128, 128), 64) == MapPreparation(64)
     assert MapPreparation.covering((64, 900), 8, r_max=40).oversampling == 5
     i, j = np.tril_indices(16, -3)  # of rings that share no pixel
     deviations = [
