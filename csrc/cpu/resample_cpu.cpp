@@ -184,8 +184,7 @@ void gather_gradients(DType dtype, const void* grad, int64_t count, const Adjoin
     auto* target = static_cast<T*>(out);
     const int64_t lanes = sizeof(C) == 4 ? kernels.lanes32 : kernels.lanes64;
     const int64_t bytes = lists.samples * lanes * static_cast<int64_t>(sizeof(C));
-    const bool stream =
-        count * (lists.samples + lists.elements) * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes;
+    const bool stream = count * (lists.samples + lists.elements) * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes;
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
       const bool together = bytes <= kLaneBytes && end - begin >= lanes / 4;
       Buffer buffer(together ? bytes : 0);
