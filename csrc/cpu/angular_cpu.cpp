@@ -106,8 +106,8 @@ Tensor checked_pairs(const Tensor& pairs_, const Tensor& like, const char* like_
   const int64_t* values = pairs.const_data_ptr<int64_t>();
   const int64_t* end = values + pairs.numel();
   const int64_t* bad = std::find_if(values, end, [&](int64_t ring) { return ring < 0 || ring >= n_radial; });
-  STD_TORCH_CHECK(bad == end, op, ": pairs holds ring ", bad == end ? 0 : *bad, "; expected 0 to n_radial - 1 = ",
-                  n_radial - 1);
+  STD_TORCH_CHECK(bad == end, op, ": pairs holds ring ", bad == end ? 0 : *bad,
+                  "; expected 0 to n_radial - 1 = ", n_radial - 1);
   return pairs;
 }
 
