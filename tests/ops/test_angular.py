@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cdifast import ops
 from cdifast.ops.angular import composed, composed_backward
@@ -110,3 +111,21 @@ def test_wrong_arguments_are_named(arguments: dict[str, object], error: type[Exc
     call: dict[str, object] = {"unwrapped": torch.ones(4, 16)} | arguments
     with pytest.raises(error, match=message):
         ops.angular_correlation(**call)  # type: ignore[arg-type]
+
+
+def test_the_kept_list_of_all_pairs_serves_every_mode() -> None:
+    unwrapped = torch.rand(2, 13, 8, requires_grad=True)  # a number of rings that no other test has
+    pairs = torch.triu_indices(13, 13).T.contiguous()
+    with torch.inference_mode():  # makes the list
+        first = ops.angular_correlation(unwrapped)
+    second = ops.angular_correlation(unwrapped)
+    assert torch.equal(first, second)
+    assert torch.equal(second, ops.angular_correlation(unwrapped, pairs=pairs))
+    (found,) = torch.autograd.grad(second.square().sum(), unwrapped)
+    (expected,) = torch.autograd.grad(ops.angular_correlation(unwrapped, pairs=pairs).square().sum(), unwrapped)
+    assert torch.equal(found, expected)
+    mode = FakeTensorMode()
+    fake = mode.from_tensor(unwrapped.detach())
+    with mode:
+        shape = ops.angular_correlation(fake).shape
+    assert shape == (2, 91, 8)
