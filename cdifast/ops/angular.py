@@ -135,7 +135,7 @@ def angular_correlation(
 
 @functools.lru_cache(maxsize=8)
 def _all_pairs(n_radial: int) -> Tensor:
-    """Kept for the CPU: making them takes as long as correlating a tenth of a map's."""
+    """Kept for the CPU: made anew at every call, they take time that shows where maps are few."""
     with torch.inference_mode(False):  # or a graph could not save them
         return torch.from_numpy(np.stack(np.triu_indices(n_radial), axis=1))
 

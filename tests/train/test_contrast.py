@@ -140,26 +140,25 @@ def test_files_rebuild_the_encoder(data: tuple, straight: ContrastResult) -> Non
 GENTLE = Augmentation(0.5, 0.0, 0.2, 0.05, rotation=20)
 
 
-# Chance is 1 of the 32 that are kept out of training: 8 or more have a probability of 1e-5, 5 or more of 4e-3. Between
-# seeds and numbers of threads VICReg was seen to vary from 5 to 11.
-@pytest.mark.parametrize(("entries", "least"), [({}, 8), ({"loss": "vicreg"}, 5)])
-def test_learns_and_does_not_collapse(tmp_path: Path, entries: dict, least: int) -> None:
+@pytest.mark.parametrize("entries", [{}, {"loss": "vicreg"}])
+def test_learns_and_does_not_collapse(tmp_path: Path, entries: dict) -> None:
     config = dataclasses.replace(
         SMALL,
         views=dataclasses.replace(VIEW_PRESETS["counts"].with_mode("detector-detector"), augmentation=GENTLE),
         optimizer="adamw",
         learning_rate=1e-2,
-        epochs=10,
+        epochs=15,  # with 10, VICReg passes or fails with the number of threads
         batch_size=32,
         head_arguments={"hidden": 32, "out": 16},
         monitor_every=5,
         **entries,
     )
     result = train_contrastive(shots(160), config, tmp_path)
-    assert [record.retrieval is not None for record in result.history] == [False, False, False, False, True] * 2
+    assert [record.retrieval is not None for record in result.history] == [False, False, False, False, True] * 3
     last = result.history[-1]
     assert last.train_loss < 0.9 * result.history[0].train_loss
-    assert last.retrieval >= least / 32
+    # Chance is 1 of the 32 that were kept out of training; 8 or more have a probability of 1e-5.
+    assert last.retrieval >= 8 / 32
     assert last.effective_rank > 2
     assert last.uniformity < -0.5
 
