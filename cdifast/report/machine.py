@@ -57,14 +57,27 @@ def describe_versions() -> dict[str, str | None]:
 def _cpu_model() -> str:
     """The processor's model; what `platform` knows where Linux's list of processors is missing."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        lines = []
-    for line in lines:
+        text = ""
+    return model_in(text) or platform.processor() or platform.machine()
+
+
+def model_in(cpuinfo: str) -> str | None:
+    """The model in the text of Linux's ``/proc/cpuinfo``; None where it has none.
+
+    Virtual machines are told names that many generations share ("AMD EPYC"). Where a name has no number in it, the
+    processor's family and model follow in brackets.
+    """
+    first: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.processor() or platform.machine()
+        first.setdefault(name.strip(), value.strip())
+    model = first.get("model name")
+    if model is None or any(character.isdigit() for character in model):
+        return model
+    numbers = [f"{name} {first[key]}" for name, key in (("family", "cpu family"), ("model", "model")) if key in first]
+    return f"{model} ({', '.join(numbers)})" if numbers else model
 
 
 def _memory_gb() -> float | None:

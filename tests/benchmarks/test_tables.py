@@ -99,6 +99,7 @@ def test_saved_results_come_back(tmp_path: Path) -> None:
     ("cpu", "name"),
     [
         ("Intel(R) Xeon(R) Processor", "intel-xeon-2core-avx512"),
+        ("AMD EPYC (family 25, model 17)", "amd-epyc-family-25-model-17-2core-avx512"),
         ("Intel(R) Core(TM) i7-8550U CPU @ 1.80GHz", "intel-core-i7-8550u-2core-avx512"),
         ("AMD EPYC 7R13 48-Core Processor", "amd-epyc-7r13-2core-avx512"),
     ],
