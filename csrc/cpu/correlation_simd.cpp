@@ -12,20 +12,7 @@ namespace cdifast::cpu::CDIFAST_ISA {
 namespace {
 
 template <typename C>
-struct VectorOf;
-template <>
-struct VectorOf<float> {
-  using type = F32;
-};
-template <>
-struct VectorOf<double> {
-  using type = F64;
-};
-template <typename C>
-using vector_t = typename VectorOf<C>::type;
-
-template <typename C>
-constexpr int kVectors = static_cast<int>(kPanel * sizeof(C) / sizeof(vector_t<C>));  // a panel's width
+constexpr int kVectors = static_cast<int>(kPanel * sizeof(C) / sizeof(Vector<C>));  // a panel's width
 
 #if defined(__AVX512F__)
 constexpr int kRegisters = 32;
@@ -84,7 +71,7 @@ constexpr int64_t kStride = 16;
 template <typename C, int kRows, int kPanels>
 CDIFAST_HOST void multiply(const C* left, int64_t left_step, const C* right, int64_t right_step, int64_t count,
                            C* product, int64_t stride, Ahead& ahead) {
-  using V = vector_t<C>;
+  using V = Vector<C>;
   constexpr int kWide = kVectors<C> * kPanels;
   constexpr int kLane = static_cast<int>(sizeof(V) / sizeof(C));
   V sum[kRows][kWide] = {};

@@ -116,7 +116,6 @@ CDIFAST_HOST void interleave(Vector<C> a, Vector<C> b, Vector<C>& low, Vector<C>
   }
 }
 
-// The other way round: the elements at even places of a followed by b, and those at odd ones.
 // a b + c, rounded once where the instruction set can, whatever the compiler makes of other sums of products.
 CDIFAST_HOST Vector<float> multiply_add(Vector<float> a, Vector<float> b, Vector<float> c) {
 #if defined(__AVX512F__)
@@ -154,6 +153,7 @@ CDIFAST_HOST double multiply_add(double a, double b, double c) {
 #endif
 }
 
+// The other way round: the elements at even places of a followed by b, and those at odd ones.
 template <typename C>
 CDIFAST_HOST void separate(Vector<C> a, Vector<C> b, Vector<C>& even, Vector<C>& odd) {
   if constexpr (kLanes<C> == 16) {

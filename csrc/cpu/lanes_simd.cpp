@@ -64,17 +64,6 @@ void gather_lanes(const AdjointView& lists, const C* coefficient, const C* lanes
   }
 }
 
-template <typename T, typename C>
-void gather_one(const AdjointView& lists, const C* coefficient, const T* grad, T* out) {
-  for (int64_t e = 0; e < lists.elements; ++e) {
-    C sum = 0;
-    for (uint32_t i = lists.begin[e]; i < lists.begin[e + 1]; ++i) {
-      sum = multiply_add(coefficient[i], load_element(grad[lists.sample[i]]), sum);
-    }
-    store_element(out[e], sum);
-  }
-}
-
 void gather(DType dtype, const void* grad, int64_t images, const AdjointView& lists, void* lanes, void* out,
             bool stream) {
   dispatch_floating(dtype, [&](auto tag) {
@@ -83,12 +72,6 @@ void gather(DType dtype, const void* grad, int64_t images, const AdjointView& li
     const auto* gradient = static_cast<const T*>(grad);
     const auto* coefficient = static_cast<const C*>(lists.coefficient);
     auto* target = static_cast<T*>(out);
-    if (lanes == nullptr) {
-      for (int64_t n = 0; n < images; ++n) {
-        gather_one(lists, coefficient, gradient + n * lists.samples, target + n * lists.elements);
-      }
-      return;
-    }
     auto* transposed = static_cast<C*>(lanes);
     transpose_gradients(gradient, images, lists.samples, transposed);
     gather_lanes(lists, coefficient, transposed, images, target, stream);
@@ -96,6 +79,8 @@ void gather(DType dtype, const void* grad, int64_t images, const AdjointView& li
 }
 
 // --- forward
+
+#if defined(__AVX512F__)
 
 constexpr int64_t kRun = 16;
 // Groups whose runs are transposed together, just before they are sampled: the private cache holds them then.
@@ -120,24 +105,18 @@ CDIFAST_HOST Vector<float> sample_of(const PlanView& plan, const SampleGroup& gr
   using V = Vector<float>;
   const auto at = [&](int64_t element) { return load_vector<float>(lanes + element * width); };
   const int64_t columns = plan.source.columns;
+  float coefficient[4];
   if (group.kind == GroupKind::whole) {
-    // What a sample does not reach may be NaN, and 0 * NaN is NaN.
-    const int64_t element = data.element[s];
-    const float fy = data.number[s], fx = data.number[kGroup + s];
-    const V y = broadcast<float>(fy), x = broadcast<float>(fx), gx = broadcast<float>(1.0f - fx);
-    const V b = fx != 0.0f ? at(element + 1) : V{};
-    const V top = multiply_add(gx, at(element), x * b);
-    const V d = fx != 0.0f ? at(element + columns + 1) : V{};
-    const V bottom = multiply_add(gx, at(element + columns), x * d);
-    return multiply_add(broadcast<float>(1.0f - fy), top, y * (fy != 0.0f ? bottom : V{}));
+    between(data.number[s], data.number[kGroup + s], coefficient);
+  } else {
+    for (int t = 0; t < 4; ++t) coefficient[t] = data.number[t * kGroup + s];
   }
   V sum{};
   for (int t = 0; t < 4; ++t) {
-    const float coefficient = data.number[t * kGroup + s];
-    if (coefficient == 0.0f) continue;
+    if (coefficient[t] == 0.0f) continue;  // what a sample does not reach may be NaN, and 0 * NaN is NaN
     const int64_t element = group.kind == GroupKind::scattered ? data.element[t * kGroup + s]
                                                                : data.element[s] + (t >= 2 ? columns : 0) + t % 2;
-    sum = multiply_add(broadcast<float>(coefficient), at(element), sum);
+    sum = multiply_add(broadcast<float>(coefficient[t]), at(element), sum);
   }
   return sum;
 }
@@ -222,6 +201,10 @@ void forward(DType dtype, DType out_dtype, const void* image, int64_t images, in
     }
   });
 }
+
+#else
+constexpr decltype(LaneKernels::forward) forward = nullptr;
+#endif
 
 }  // namespace
 

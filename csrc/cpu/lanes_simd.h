@@ -30,13 +30,14 @@ struct LaneKernels {
   int64_t lanes64;
 
   // out[e] = sum of coefficient * grad[sample] over the list of e, for up to one vector of images that follow each
-  // other in both; the type of both is `dtype`. `lanes` has room for a vector of compute_t of it for each sample; null
-  // where images are to be taken one by one. With `stream`, results go round the caches.
+  // other in both; the type of both is `dtype`. `lanes` has room for a vector of compute_t of it for each sample. With
+  // `stream`, results go round the caches.
   void (*gather)(DType dtype, const void* grad, int64_t images, const AdjointView& lists, void* lanes, void* out,
                  bool stream);
 
   // out[s] = sample s of up to lanes32 images, which follow each other in both; bit for bit what ResampleKernels'
-  // forward gives. Not for double. `out` has the type `out_dtype`, that of the images or float. `lanes` has room for a
+  // forward gives. Null where a vector has fewer than 16 lanes: with 8, and with 4, images one by one took as long or
+  // less. Not for double. `out` has the type `out_dtype`, that of the images or float. `lanes` has room for a
   // vector of floats for each element of an image, up to a whole run.
   void (*forward)(DType dtype, DType out_dtype, const void* image, int64_t images, int64_t samples,
                   const PlanView& plan, const NeededRuns& needed, double fill, void* lanes, void* out, bool stream);

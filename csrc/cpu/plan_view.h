@@ -17,12 +17,17 @@ enum class GroupKind : uint8_t {
   scattered  // neighbours anywhere: int32 element[4][16], C coefficient[4][16]
 };
 
+// Samples that follow each other along a row of the output, or down one of its columns. kGroup groups of neighbouring
+// rows or columns may make a tile; those down columns always do.
 struct SampleGroup {
   uint32_t first;  // of its samples, as an index into the output
   uint32_t data;   // where its numbers start, in cache lines
   uint16_t fill;   // bit l: sample l gets the fill value
   uint8_t count;   // samples, 16 but at the end of a row
   GroupKind kind;
+  bool down;      // a column
+  uint8_t place;  // in its tile
+  bool simple;    // its tile has whole groups alone, that reach all their neighbours, and numbers one after another
 };
 
 struct alignas(64) CacheLine {
@@ -31,10 +36,28 @@ struct alignas(64) CacheLine {
 
 struct PlanView {
   SourceShape source;
+  int64_t columns;  // of the output
   const SampleGroup* groups;
   int64_t group_count;
   const CacheLine* data;
 };
+
+// Sample `lane` of a group as an index into an output of so many columns.
+CDIFAST_HOST int64_t sample_index(const SampleGroup& group, int64_t lane, int64_t columns) {
+  return group.first + lane * (group.down ? columns : 1);
+}
+
+// The coefficients of a sample between four valid neighbours: (y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1).
+// Everything that samples multiplies these or those of its plan with the neighbours and adds up in this order, so that
+// a sample has the same bits in whatever group it lies.
+template <typename V>
+CDIFAST_HOST void between(V fy, V fx, V (&coefficient)[4]) {
+  const V gy = 1.0f - fy, gx = 1.0f - fx;
+  coefficient[0] = gy * gx;
+  coefficient[1] = gy * fx;
+  coefficient[2] = fy * gx;
+  coefficient[3] = fy * fx;
+}
 
 template <typename C>
 struct GroupData {

@@ -49,14 +49,31 @@ constexpr int64_t kSamplesOfAThread = 32768;
 // not be read from memory first. They hold none where a call moves that much, what it reads included.
 constexpr int64_t kStreamedBytes = int64_t{32} << 20;
 
+// An image that a second-level cache may still hold from its making: its lines are not asked for ahead.
+constexpr int64_t kCachedBytes = int64_t{1} << 20;
+
 // What a thread may lay out with one image a lane: a private cache and a share of the last one. Larger images and maps
 // are taken one by one.
 constexpr int64_t kLaneBytes = int64_t{8} << 20;
 
-// With one image a lane, whole runs of pixels are transposed, which pays where most of them are sampled.
-bool in_lanes(const SamplingPlan& plan, int64_t lanes) {
-  const int64_t elements = plan.source.rows * plan.source.columns;
-  return !plan.float64 && elements <= 3 * plan.samples && elements * lanes * 4 <= kLaneBytes;
+// Images that take as long one by one as a vector of them, however many lanes it has: its lists are read once.
+constexpr int64_t kImagesTogether = 4;
+
+// Whether batches are taken with one image a lane. Whole runs of pixels are transposed then, which pays where most of
+// them are sampled.
+bool in_lanes(const Geometry& geometry, bool float64) {
+  const Sampling sampling = geometry.sampling(0);
+  const SourceShape source = sampling.source();
+  const int64_t elements = source.rows * source.columns;
+  const int64_t samples = sampling.rows() * sampling.columns();
+  const auto& kernels = selected_lane_kernels();
+  return kernels.forward != nullptr && !float64 && elements <= 3 * samples &&
+         elements * kernels.lanes32 * 4 <= kLaneBytes;
+}
+
+// The first group of the tile that `group` lies in, if it does.
+int64_t tile_start(const PlanView& plan, int64_t group) {
+  return group < plan.group_count ? group - plan.groups[group].place : plan.group_count;
 }
 
 template <SamplingKind kind>
@@ -75,7 +92,8 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
   if (count == 0) return;
 
   const auto& kernels = selected_resample_kernels();
-  const Planner planner(geometry, dtype == DType::f64);
+  const bool lanes = count >= kFewImages && in_lanes(geometry, dtype == DType::f64);
+  const Planner planner(geometry, dtype == DType::f64, lanes ? Order::rows : Order::tiles);
   const auto* source = static_cast<const char*>(images.const_data_ptr());
   auto* target = static_cast<char*>(out.mutable_data_ptr());
   const int64_t image_bytes = images.size(1) * images.size(2) * static_cast<int64_t>(images.element_size());
@@ -84,14 +102,19 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
   if (planner.shared() != nullptr && count < kFewImages) {
     const PlanView plan = planner.shared()->view();
     const int64_t size = (plan.group_count + kParts - 1) / kParts;
+    const bool large = image_bytes > kCachedBytes;
+    const TouchedLines* const lines = large ? &planner.shared()->lines(images.element_size()) : nullptr;
     // Waking a second thread takes as long as that many samples.
     const int64_t grain = kParts * kSamplesOfAThread / planner.shared()->samples + 1;
     torch::stable::parallel_for(0, count * kParts, grain, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
         const int64_t n = task / kParts;
-        const int64_t first = task % kParts * size;
-        kernels.forward(dtype, out_dtype, source + n * image_bytes, plan, std::min(first, plan.group_count),
-                        std::min(first + size, plan.group_count), fill, target + n * map_bytes, false, Prefetch{});
+        const int64_t first = tile_start(plan, task % kParts * size);
+        const int64_t last = tile_start(plan, (task % kParts + 1) * size);
+        Prefetch prefetch;
+        if (large) prefetch = {lines->line.data(), lines->before.data(), lines->before[last], lines->before[first]};
+        kernels.forward(dtype, out_dtype, source + n * image_bytes, plan, first, last, fill, target + n * map_bytes,
+                        false, prefetch);
       }
     });
     return;
@@ -110,15 +133,15 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
   }
 
   const PlanView plan = planner.shared()->view();
-  const auto& lane_kernels = selected_lane_kernels();
-  const int64_t lanes = lane_kernels.lanes32;
-  if (in_lanes(*planner.shared(), lanes)) {
+  if (lanes) {
+    const auto& lane_kernels = selected_lane_kernels();
+    const int64_t width = lane_kernels.lanes32;
     const TouchedLines& runs = planner.shared()->lines(4);
     const int64_t elements = plan.source.rows * plan.source.columns;
-    torch::stable::parallel_for(0, count, lanes / 2, [&](int64_t begin, int64_t end) {
-      Buffer buffer((elements + kGroup) * lanes * 4);
-      for (int64_t n = begin; n < end; n += lanes) {
-        lane_kernels.forward(dtype, out_dtype, source + n * image_bytes, std::min(lanes, end - n),
+    torch::stable::parallel_for(0, count, width / 2, [&](int64_t begin, int64_t end) {
+      Buffer buffer((elements + kGroup) * width * 4);
+      for (int64_t n = begin; n < end; n += width) {
+        lane_kernels.forward(dtype, out_dtype, source + n * image_bytes, std::min(width, end - n),
                              planner.shared()->samples, plan, {runs.line.data(), runs.before.data()}, fill,
                              buffer.as<char>(), target + n * map_bytes, stream);
       }
@@ -155,7 +178,7 @@ Tensor weight(const Tensor& center, const std::optional<Tensor>& good, int64_t s
   Tensor out = torch::stable::new_empty(center, {geometry.count, rows, columns},
                                         float64 ? ScalarType::Double : ScalarType::Float);
   if (geometry.count == 0) return out;
-  const Planner planner(geometry, float64);
+  const Planner planner(geometry, float64, Order::tiles);
   const int64_t samples = rows * columns;
   dispatch_floating(float64 ? DType::f64 : DType::f32, [&](auto tag) {
     using C = compute_t<typename decltype(tag)::type>;
@@ -173,50 +196,40 @@ Tensor weight(const Tensor& center, const std::optional<Tensor>& good, int64_t s
   return out;
 }
 
-// The adjoint of a geometry that all images share. Each image's sums are the same wherever it is in a vector and
-// whichever way is taken, and so for any number of threads.
-void gather_gradients(DType dtype, const void* grad, int64_t count, const AdjointView& lists, void* out) {
-  const auto& kernels = selected_lane_kernels();
-  dispatch_floating(dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    using C = compute_t<T>;
-    const auto* source = static_cast<const T*>(grad);
-    auto* target = static_cast<T*>(out);
-    const int64_t lanes = sizeof(C) == 4 ? kernels.lanes32 : kernels.lanes64;
-    const int64_t bytes = lists.samples * lanes * static_cast<int64_t>(sizeof(C));
-    const bool stream = count * (lists.samples + lists.elements) * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes;
-    torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-      const bool together = bytes <= kLaneBytes && end - begin >= lanes / 4;
-      Buffer buffer(together ? bytes : 0);
-      for (int64_t n = begin; n < end; n += lanes) {
-        kernels.gather(dtype, source + n * lists.samples, std::min(lanes, end - n), lists,
-                       together ? buffer.as<C>() : nullptr, target + n * lists.elements, stream);
-      }
-    });
-  });
-}
-
-// That of a geometry for each image, which is not worth the sorting.
-void scatter_gradients(DType dtype, const void* grad, int64_t count, const Planner& planner, void* out) {
+// The adjoint. One thread owns an image and its sums are the same whichever way is taken, so that they are the same for
+// any number of threads: batches that share a geometry are gathered with one image a lane, others added up one by one.
+void add_gradients(DType dtype, const void* grad, int64_t count, const Planner& planner, SourceShape source_shape,
+                   int64_t samples, void* out) {
+  const auto& lane_kernels = selected_lane_kernels();
   const auto& kernels = selected_resample_kernels();
+  const int64_t elements = source_shape.rows * source_shape.columns;
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
     const T* source = static_cast<const T*>(grad);
     T* target = static_cast<T*>(out);
+    const int64_t lanes = sizeof(C) == 4 ? lane_kernels.lanes32 : lane_kernels.lanes64;
+    const int64_t bytes = samples * lanes * static_cast<int64_t>(sizeof(C));
+    const bool stream = count * (samples + elements) * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes;
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+      if (planner.shared() != nullptr && bytes <= kLaneBytes && end - begin >= kImagesTogether) {
+        const AdjointView lists = planner.shared()->adjoint();
+        Buffer buffer(bytes);
+        for (int64_t n = begin; n < end; n += lanes) {
+          lane_kernels.gather(dtype, source + n * samples, std::min(lanes, end - n), lists, buffer.as<C>(),
+                              target + n * elements, stream);
+        }
+        return;
+      }
       SamplingPlan own;
       std::vector<C> sums;  // where the gradient's type cannot hold them
+      if (sizeof(T) != sizeof(C)) sums.resize(elements);
       for (int64_t n = begin; n < end; ++n) {
-        const SamplingPlan& plan = planner.plan(n, own);
-        const int64_t pixels = plan.source.rows * plan.source.columns;
-        if (sizeof(T) != sizeof(C)) sums.resize(pixels);
-        // One thread owns an image, so that the sums are the same for any number of threads.
-        C* image = sums.empty() ? reinterpret_cast<C*>(target + n * pixels) : sums.data();
-        std::fill_n(image, pixels, C{0});
-        kernels.adjoint(dtype, source + n * plan.samples, plan.view(), image);
+        C* image = sums.empty() ? reinterpret_cast<C*>(target + n * elements) : sums.data();
+        std::fill_n(image, elements, C{0});
+        kernels.adjoint(dtype, source + n * samples, planner.plan(n, own).view(), image);
         if (sums.empty()) continue;
-        for (int64_t p = 0; p < pixels; ++p) store_element(target[n * pixels + p], sums[p]);
+        for (int64_t e = 0; e < elements; ++e) store_element(target[n * elements + e], sums[e]);
       }
     });
   });
@@ -236,12 +249,8 @@ Tensor backward(const Tensor& grad_, const Tensor& center, const std::optional<T
   Tensor out = torch::stable::new_empty(grad, {count, source_rows, source_columns});
   if (count == 0) return out;
 
-  const Planner planner(geometry, dtype == DType::f64);
-  if (planner.shared() != nullptr) {
-    gather_gradients(dtype, grad.const_data_ptr(), count, planner.shared()->adjoint(), out.mutable_data_ptr());
-  } else {
-    scatter_gradients(dtype, grad.const_data_ptr(), count, planner, out.mutable_data_ptr());
-  }
+  add_gradients(dtype, grad.const_data_ptr(), count, Planner(geometry, dtype == DType::f64, Order::tiles),
+                geometry.sampling(0).source(), grad.size(1) * grad.size(2), out.mutable_data_ptr());
   return out;
 }
 

@@ -35,9 +35,10 @@ struct Geometry : SamplingGeometry {
 // Plans for the images of a call: one from the cache where all share it, else each made just before its use.
 class Planner {
  public:
-  Planner(const Geometry& geometry, bool float64) : geometry_(geometry), float64_(float64) {
+  // `order` is that of a shared plan: finding the better way takes longer than one image gains.
+  Planner(const Geometry& geometry, bool float64, Order order) : geometry_(geometry), float64_(float64) {
     if (geometry.count == 1) {
-      shared_ = cached_plan(geometry.sampling(0), float64);
+      shared_ = cached_plan(geometry.sampling(0), float64, order);
     } else {
       directions_.emplace(geometry.grid.n_angular);
     }
@@ -48,7 +49,7 @@ class Planner {
   // `own` is the calling thread's memory for plans.
   const SamplingPlan& plan(int64_t n, SamplingPlan& own) const {
     if (shared_ != nullptr) return *shared_;
-    make_plan(geometry_.sampling(n), *directions_, float64_, own);
+    make_plan(geometry_.sampling(n), *directions_, float64_, Order::rows, own);
     return own;
   }
 

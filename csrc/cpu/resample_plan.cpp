@@ -12,16 +12,16 @@
 namespace cdifast::cpu {
 namespace {
 
-// Columns of a block of the output, see resample_plan.h. A multiple of kGroup; one, because an arc of 16 samples
-// already crosses up to 60 rows of a large image, each a page of its own, and the first-level TLB has 64 to 96.
-constexpr int64_t kBlockColumns = kGroup;
-
-struct GroupPositions {
-  double y[kGroup];
-  double x[kGroup];
+// Where the samples of a group lie, as place_row gives it, one after another.
+template <typename C>
+struct Places {
+  const double *y, *x;
+  const int32_t* element;
+  const C *fy, *fx;
+  const int32_t* inside;
 };
 
-// Where the samples of one output row lie, as place_row gives it.
+// Those of one output row.
 template <typename C>
 struct Row {
   std::vector<double> y, x;
@@ -36,6 +36,32 @@ struct Row {
         fy(columns + kGroup),
         fx(columns + kGroup),
         inside(columns + kGroup) {}
+
+  Places<C> from(int64_t k) const {
+    return {y.data() + k, x.data() + k, element.data() + k, fy.data() + k, fx.data() + k, inside.data() + k};
+  }
+};
+
+// Those of one column of kGroup output rows.
+template <typename C>
+struct Column {
+  double y[kGroup], x[kGroup];
+  int32_t element[kGroup];
+  C fy[kGroup], fx[kGroup];
+  int32_t inside[kGroup];
+
+  Column(const std::vector<Row<C>>& rows, int64_t k) {
+    for (int lane = 0; lane < kGroup; ++lane) {
+      const Row<C>& row = rows[lane];
+      y[lane] = row.y[k];
+      x[lane] = row.x[k];
+      element[lane] = row.element[k];
+      fy[lane] = row.fy[k];
+      fx[lane] = row.fx[k];
+      inside[lane] = row.inside[k];
+    }
+  }
+  Places<C> places() const { return {y, x, element, fy, fx, inside}; }
 };
 
 // Appends `lines` cache lines to the plan and returns the first one's bytes.
@@ -50,40 +76,35 @@ constexpr int64_t lines_of(int64_t elements, int64_t numbers) {
   return (elements * kGroup * 4 + numbers * kGroup * static_cast<int64_t>(sizeof(C))) / 64;
 }
 
-// Adds a group of samples between four valid neighbours each; returns whether it is one.
+// Adds a group of samples between four valid neighbours each.
 template <typename C>
-bool add_whole_group(const Row<C>& row, int64_t k, const uint8_t* good, SamplingPlan& plan, SampleGroup& group) {
-  const int64_t end = k + group.count;
-  int32_t inside = -1;
-  for (int64_t s = k; s < end; ++s) inside &= row.inside[s];
-  if (inside == 0) return false;
-  if (good != nullptr) {
-    unsigned all = 1;
-    for (int64_t s = k; s < end; ++s) {
-      const uint8_t* corner = good + row.element[s];
-      all &= corner[0] & corner[1] & corner[plan.source.columns] & corner[plan.source.columns + 1];
-    }
-    if (all == 0) return false;
-  }
+void add_whole_group(const Places<C>& at, SamplingPlan& plan, SampleGroup& group) {
   group.kind = GroupKind::whole;
   group.data = static_cast<uint32_t>(plan.data.size());
   auto* element = reinterpret_cast<int32_t*>(append(plan, lines_of<C>(1, 2)));
   C* fraction = reinterpret_cast<C*>(element + kGroup);
-  std::copy_n(row.element.data() + k, group.count, element);
-  std::copy_n(row.fy.data() + k, group.count, fraction);
-  std::copy_n(row.fx.data() + k, group.count, fraction + kGroup);
-  return true;
+  std::copy_n(at.element, group.count, element);
+  std::copy_n(at.fy, group.count, fraction);
+  std::copy_n(at.fx, group.count, fraction + kGroup);
 }
 
-// Any other group: the taps of resample_math.h, side by side in memory where they can be.
+// Any other group: the taps of resample_math.h for those of its samples that are not `whole`, side by side in memory
+// where they can be.
 template <typename C>
-void add_other_group(const SourceShape& source, const GroupPositions& at, bool nearest, const uint8_t* good,
-                     SamplingPlan& plan, SampleGroup& group) {
+void add_other_group(const Places<C>& at, uint16_t whole, bool nearest, const uint8_t* good, SamplingPlan& plan,
+                     SampleGroup& group) {
+  const SourceShape& source = plan.source;
+  const int64_t from_corner[4] = {0, 1, source.columns, source.columns + 1};
   Taps taps[kGroup];
   int64_t corner[kGroup];
   bool side_by_side = source.rows >= 2 && source.columns >= 2;
-  group.fill = 0;
+  const auto is_whole = [&](int lane) { return ((whole >> lane) & 1) != 0; };
   for (int lane = 0; lane < group.count; ++lane) {
+    if (is_whole(lane)) {
+      taps[lane].total = 1.0;
+      corner[lane] = at.element[lane];
+      continue;
+    }
     bilinear_taps(source, {at.y[lane], at.x[lane]}, nearest, good, taps[lane], nullptr);
     if (taps[lane].total == 0.0) group.fill |= static_cast<uint16_t>(1u << lane);
     corner[lane] = 0;
@@ -109,12 +130,20 @@ void add_other_group(const SourceShape& source, const GroupPositions& at, bool n
   for (int lane = 0; lane < group.count; ++lane) {
     if (taps[lane].total == 0.0) continue;
     if (side_by_side) element[lane] = static_cast<int32_t>(corner[lane]);
+    if (is_whole(lane)) {
+      C all[4];
+      between(at.fy[lane], at.fx[lane], all);
+      for (int t = 0; t < 4; ++t) {
+        coefficient[t * kGroup + lane] = all[t];
+        if (!side_by_side) element[t * kGroup + lane] = static_cast<int32_t>(corner[lane] + from_corner[t]);
+      }
+      continue;
+    }
     for (int t = 0; t < 4; ++t) {
       if (taps[lane].weight[t] == 0.0) continue;
-      const int64_t from_corner = taps[lane].element[t] - corner[lane];
-      const int slot = !side_by_side ? t
-                                     : static_cast<int>(from_corner >= source.columns ? 2 + from_corner - source.columns
-                                                                                      : from_corner);
+      const int64_t apart = taps[lane].element[t] - corner[lane];
+      const int slot =
+          !side_by_side ? t : static_cast<int>(apart >= source.columns ? 2 + apart - source.columns : apart);
       coefficient[slot * kGroup + lane] = static_cast<C>(taps[lane].weight[t] / taps[lane].total);
       if (!side_by_side) element[slot * kGroup + lane] = static_cast<int32_t>(taps[lane].element[t]);
     }
@@ -124,42 +153,121 @@ void add_other_group(const SourceShape& source, const GroupPositions& at, bool n
     if (taps[lane].total == 1.0) continue;
     if (plan.complete) plan.weight.assign(plan.samples, 1.0);
     plan.complete = false;
-    plan.weight[group.first + lane] = taps[lane].total;
+    plan.weight[sample_index(group, lane, plan.columns)] = taps[lane].total;
   }
 }
 
 template <typename C>
-void make(const Sampling& sampling, const Directions& directions, SamplingPlan& plan) {
-  const bool nearest = sampling.grid.nearest;
-  const int64_t rows = sampling.rows();
-  const int64_t columns = sampling.columns();
-  const auto& kernels = selected_resample_kernels();
-  Row<C> row(columns);
+void add_group(const Places<C>& at, bool nearest, const uint8_t* good, SamplingPlan& plan, SampleGroup& group) {
+  unsigned whole = 0;  // bit l: the neighbours of sample l are all valid
+  for (int lane = 0; lane < group.count; ++lane) {
+    unsigned all = at.inside[lane] & 1;
+    if (all != 0 && good != nullptr) {
+      const uint8_t* corner = good + at.element[lane];
+      all = corner[0] & corner[1] & corner[plan.source.columns] & corner[plan.source.columns + 1];
+    }
+    whole |= all << lane;
+  }
+  if (whole == (1u << group.count) - 1) {
+    add_whole_group(at, plan, group);
+  } else {
+    add_other_group(at, static_cast<uint16_t>(whole), nearest, good, plan, group);
+  }
+}
 
-  const int64_t groups_a_row = (columns + kGroup - 1) / kGroup;
-  constexpr int64_t kGroupsABlock = kBlockColumns / kGroup;
-  plan.groups.resize(rows * groups_a_row);
-  plan.data.reserve(rows * groups_a_row * lines_of<C>(1, 2));
-  for (int64_t j = 0; j < rows; ++j) {
-    kernels.place_row(sampling, directions.cos.data(), directions.sin.data(), j, plan.float64, row.y.data(),
-                      row.x.data(), row.element.data(), row.fy.data(), row.fx.data(), row.inside.data());
-    for (int64_t g = 0; g < groups_a_row; ++g) {
-      const int64_t k = g * kGroup;
+// Whether samples of a whole tile, kGroup rows by as many columns from k on, change their source's row less often down
+// the columns than along the rows.
+template <typename C>
+bool better_down(const std::vector<Row<C>>& rows, int64_t k, int64_t source_columns) {
+  int32_t line[kGroup][kGroup];
+  for (int j = 0; j < kGroup; ++j) {
+    for (int i = 0; i < kGroup; ++i) line[j][i] = rows[j].element[k + i] / static_cast<int32_t>(source_columns);
+  }
+  int along = 0, down = 0;
+  for (int j = 0; j < kGroup; ++j) {
+    for (int i = 1; i < kGroup; ++i) {
+      along += line[j][i] != line[j][i - 1];
+      down += line[i][j] != line[i - 1][j];
+    }
+  }
+  return down < along;
+}
+
+// Whether the kGroup groups from here on make a simple tile.
+template <typename C>
+bool is_simple(const SamplingPlan& plan, const SampleGroup* groups) {
+  for (int i = 0; i < kGroup; ++i) {
+    if (groups[i].kind != GroupKind::whole || groups[i].count != kGroup) return false;
+    const C* fraction = reinterpret_cast<const C*>(plan.data[groups[i].data].bytes + kGroup * sizeof(int32_t));
+    if (std::any_of(fraction, fraction + 2 * kGroup, [](C value) { return value == 0; })) return false;
+  }
+  return true;
+}
+
+// Lays the groups' numbers in the order of the groups, in which they are read: worth it from the second use on, and
+// what simple tiles rely on.
+template <typename C>
+void sort_data(SamplingPlan& plan) {
+  std::vector<CacheLine> sorted;
+  sorted.reserve(plan.data.size());
+  for (SampleGroup& group : plan.groups) {
+    const int64_t lines = group.kind == GroupKind::whole      ? lines_of<C>(1, 2)
+                          : group.kind == GroupKind::weighted ? lines_of<C>(1, 4)
+                                                              : lines_of<C>(4, 4);
+    const auto from = plan.data.begin() + group.data;
+    group.data = static_cast<uint32_t>(sorted.size());
+    sorted.insert(sorted.end(), from, from + lines);
+  }
+  plan.data = std::move(sorted);
+}
+
+template <typename C>
+void make(const Sampling& sampling, const Directions& directions, SamplingPlan& plan) {
+  const int64_t rows = sampling.rows();
+  const int64_t columns = plan.columns;
+  const auto& kernels = selected_resample_kernels();
+  const int64_t height = plan.order == Order::tiles ? kGroup : 1;
+  std::vector<Row<C>> band(height, Row<C>(columns));
+
+  const int64_t blocks = (columns + kGroup - 1) / kGroup;
+  plan.groups.resize(rows * blocks);
+  plan.data.reserve(rows * blocks * lines_of<C>(1, 2));
+  const auto add = [&](const Places<C>& at, SampleGroup group, SampleGroup& place) {
+    add_group(at, sampling.grid.nearest, sampling.good, plan, group);
+    place = group;
+  };
+  for (int64_t first_row = 0; first_row < rows; first_row += height) {
+    const int64_t here = std::min(height, rows - first_row);
+    for (int64_t j = 0; j < here; ++j) {
+      Row<C>& row = band[j];
+      kernels.place_row(sampling, directions.cos.data(), directions.sin.data(), first_row + j, plan.float64,
+                        row.y.data(), row.x.data(), row.element.data(), row.fy.data(), row.fx.data(),
+                        row.inside.data());
+    }
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t k = block * kGroup;
+      SampleGroup* const place = plan.groups.data() + block * rows + first_row;
       SampleGroup group{};
-      group.first = static_cast<uint32_t>(j * columns + k);
       group.count = static_cast<uint8_t>(std::min<int64_t>(kGroup, columns - k));
-      if (!add_whole_group(row, k, sampling.good, plan, group)) {
-        GroupPositions at;
-        for (int lane = 0; lane < group.count; ++lane) {
-          at.y[lane] = row.y[k + lane];
-          at.x[lane] = row.x[k + lane];
+      const bool tile = here == kGroup && group.count == kGroup;
+      group.down = tile && better_down(band, k, plan.source.columns);
+      if (group.down) {
+        for (int i = 0; i < kGroup; ++i) {
+          group.first = static_cast<uint32_t>(first_row * columns + k + i);
+          add(Column<C>(band, k + i).places(), group, place[i]);
         }
-        add_other_group<C>(plan.source, at, nearest, sampling.good, plan, group);
+      } else {
+        for (int64_t j = 0; j < here; ++j) {
+          group.first = static_cast<uint32_t>((first_row + j) * columns + k);
+          add(band[j].from(k), group, place[j]);
+        }
       }
-      // Block after block, in each row after row.
-      const int64_t block = g / kGroupsABlock * kGroupsABlock;
-      const int64_t wide = std::min(kGroupsABlock, groups_a_row - block);
-      plan.groups[block * rows + j * wide + g - block] = group;
+      if (!tile) continue;
+      const bool simple = is_simple<C>(plan, place);
+      for (int i = 0; i < kGroup; ++i) {
+        place[i].place = static_cast<uint8_t>(i);
+        place[i].simple = simple;
+      }
     }
   }
 }
@@ -169,12 +277,12 @@ struct CachedPlan {
   std::vector<uint8_t> good;
   std::shared_ptr<const SamplingPlan> plan;
 
-  bool is_for(const Sampling& other, bool float64) const {
+  bool is_for(const Sampling& other, bool float64, Order order) const {
     const PolarGrid &a = sampling.grid, &b = other.grid;
-    return sampling.kind == other.kind && plan->float64 == float64 && a.height == b.height && a.width == b.width &&
-           a.n_radial == b.n_radial && a.n_angular == b.n_angular && a.r_min == b.r_min && a.r_max == b.r_max &&
-           a.nearest == b.nearest && sampling.center_y == other.center_y && sampling.center_x == other.center_x &&
-           good.empty() == (other.good == nullptr) &&
+    return sampling.kind == other.kind && plan->float64 == float64 && plan->order == order && a.height == b.height &&
+           a.width == b.width && a.n_radial == b.n_radial && a.n_angular == b.n_angular && a.r_min == b.r_min &&
+           a.r_max == b.r_max && a.nearest == b.nearest && sampling.center_y == other.center_y &&
+           sampling.center_x == other.center_x && good.empty() == (other.good == nullptr) &&
            (good.empty() || std::memcmp(good.data(), other.good, good.size()) == 0);
   }
   std::size_t bytes() const { return plan->bytes() + good.size(); }
@@ -237,14 +345,16 @@ void for_each_part(const SamplingPlan& plan, const F& f) {
     const bool scattered = group.kind == GroupKind::scattered;
     const C* number = reinterpret_cast<const C*>(element + kGroup * (scattered ? 4 : 1));
     for (int lane = 0; lane < group.count; ++lane) {
+      C coefficient[4];
+      if (group.kind == GroupKind::whole) {
+        between(number[lane], number[kGroup + lane], coefficient);
+      } else {
+        for (int t = 0; t < 4; ++t) coefficient[t] = number[t * kGroup + lane];
+      }
       for (int t = 0; t < 4; ++t) {
-        C coefficient = number[t * kGroup + lane];
-        if (group.kind == GroupKind::whole) {
-          const C fy = number[lane], fx = number[kGroup + lane];
-          coefficient = (t >= 2 ? fy : C{1} - fy) * (t % 2 == 1 ? fx : C{1} - fx);
-        }
-        if (coefficient == 0) continue;
-        f(group.first + lane, scattered ? element[t * kGroup + lane] : element[lane] + from_corner[t], coefficient);
+        if (coefficient[t] == 0) continue;
+        f(sample_index(group, lane, plan.columns),
+          scattered ? element[t * kGroup + lane] : element[lane] + from_corner[t], coefficient[t]);
       }
     }
   }
@@ -254,15 +364,15 @@ template <typename C>
 void make_lists(const SamplingPlan& plan, AdjointLists& lists) {
   const int64_t elements = plan.source.rows * plan.source.columns;
   lists.begin.assign(elements + 1, 0);
-  for_each_part<C>(plan, [&](uint32_t, int64_t element, C) { ++lists.begin[element + 1]; });
+  for_each_part<C>(plan, [&](int64_t, int64_t element, C) { ++lists.begin[element + 1]; });
   for (int64_t e = 0; e < elements; ++e) lists.begin[e + 1] += lists.begin[e];
   lists.sample.resize(lists.begin[elements]);
   lists.coefficient.resize((lists.sample.size() * sizeof(C) + sizeof(CacheLine) - 1) / sizeof(CacheLine));
   C* const coefficients = reinterpret_cast<C*>(lists.coefficient.data());
   std::vector<uint32_t> next(lists.begin.begin(), lists.begin.end() - 1);
-  for_each_part<C>(plan, [&](uint32_t sample, int64_t element, C coefficient) {
+  for_each_part<C>(plan, [&](int64_t sample, int64_t element, C coefficient) {
     const uint32_t place = next[element]++;
-    lists.sample[place] = sample;
+    lists.sample[place] = static_cast<uint32_t>(sample);
     coefficients[place] = coefficient;
   });
 }
@@ -284,10 +394,12 @@ Directions::Directions(int64_t n_angular) : cos(n_angular), sin(n_angular) {
   }
 }
 
-void make_plan(const Sampling& sampling, const Directions& directions, bool float64, SamplingPlan& plan) {
+void make_plan(const Sampling& sampling, const Directions& directions, bool float64, Order order, SamplingPlan& plan) {
   plan.source = sampling.source();
+  plan.columns = sampling.columns();
   plan.samples = sampling.rows() * sampling.columns();
   plan.float64 = float64;
+  plan.order = order;
   plan.complete = true;
   plan.groups.clear();
   plan.data.clear();
@@ -299,12 +411,12 @@ void make_plan(const Sampling& sampling, const Directions& directions, bool floa
   }
 }
 
-std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64) {
+std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, Order order) {
   PlanCache& c = cache();
   {
     const std::lock_guard lock(c.mutex);
     for (auto it = c.plans.begin(); it != c.plans.end(); ++it) {
-      if (!it->is_for(sampling, float64)) continue;
+      if (!it->is_for(sampling, float64, order)) continue;
       c.plans.splice(c.plans.begin(), c.plans, it);
       ++c.hits;
       return c.plans.front().plan;
@@ -313,7 +425,8 @@ std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool f
   }
   // Made without the lock: two threads may make the same plan, and both are right.
   auto plan = std::make_shared<SamplingPlan>();
-  make_plan(sampling, Directions(sampling.grid.n_angular), float64, *plan);
+  make_plan(sampling, Directions(sampling.grid.n_angular), float64, order, *plan);
+  float64 ? sort_data<double>(*plan) : sort_data<float>(*plan);
   CachedPlan entry{sampling, {}, plan};
   if (sampling.good != nullptr) {
     const SourceShape source = sampling.source();

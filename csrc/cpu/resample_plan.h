@@ -2,7 +2,9 @@
 // coefficients, in the order in which the kernels run and in the form that they read. Free of torch.
 //
 // Samples come in groups of 16 neighbours along the output's rows, and groups in blocks of 16 columns by all rows: of
-// an unwrapped map, a sector whose part of the image stays in the first-level cache while its rings are read.
+// an unwrapped map, a sector whose part of the image stays in the first-level cache while its rings are read; wider
+// ones would cross more rows, pages of their own in large images, than the first-level TLB holds. Plans in tiles take
+// 16 rows of a block along its columns instead where those lie along the source's rows: see `Order`.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +20,11 @@
 #include "plan_view.h"
 
 namespace cdifast::cpu {
+
+// Which way groups go. An image whose rows are a multiple of 4 kB apart has each column in one set of the first-level
+// cache, 8 or 12 lines: 16 samples from as many rows push each other out before their neighbours are read. `tiles`
+// takes the way that changes rows less often, for kernels that take one image at a time.
+enum class Order : uint8_t { rows, tiles };
 
 // The cache lines that are read of an image that starts a line, in the order in which groups first need them, and how
 // many are needed before each group, and by all.
@@ -36,14 +43,16 @@ struct AdjointLists {
 // Numbers are float or double (`float64`); those of a group's samples beyond `count` are harmless.
 struct SamplingPlan {
   SourceShape source{};
+  int64_t columns = 0;  // of the output
   int64_t samples = 0;
   bool float64 = false;
+  Order order = Order::rows;
   bool complete = true;  // every sample's validity weight is 1
   std::vector<SampleGroup> groups;
   std::vector<CacheLine> data;
   std::vector<double> weight;  // of every sample, as an index into the output; empty where complete
 
-  PlanView view() const { return {source, groups.data(), static_cast<int64_t>(groups.size()), data.data()}; }
+  PlanView view() const { return {source, columns, groups.data(), static_cast<int64_t>(groups.size()), data.data()}; }
   // For images of elements of that size; worked out at the first call.
   const TouchedLines& lines(int64_t element_size) const;
   // Worked out at the first call.
@@ -82,11 +91,11 @@ struct Directions {
 };
 
 // Makes `plan` the plan of `sampling`, reusing its memory.
-void make_plan(const Sampling& sampling, const Directions& directions, bool float64, SamplingPlan& plan);
+void make_plan(const Sampling& sampling, const Directions& directions, bool float64, Order order, SamplingPlan& plan);
 
 // The plan of `sampling` from the cache, or made now. Plans lie there by geometry, centre and the mask's content, the
 // last used ones, up to kPlanCacheBytes; larger ones are made at each call.
-std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64);
+std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, Order order);
 
 constexpr std::size_t kPlanCacheBytes = std::size_t{256} << 20;
 

@@ -25,12 +25,12 @@ template <typename C>
 void place(const SourceShape& source, bool nearest, int64_t columns, const double* __restrict y,
            const double* __restrict x, int32_t* __restrict element, C* __restrict fy, C* __restrict fx,
            int32_t* __restrict inside) {
-  typedef C Fraction __attribute__((vector_size(kLanes64 * sizeof(C))));
+  typedef C Fraction __attribute__((vector_size(kWidth64 * sizeof(C))));
   const double last_row = static_cast<double>(source.rows - 2);
   const double last_column = static_cast<double>(source.columns - 2);
   const double half = nearest ? 0.5 : 0.0;
   const double keep = nearest ? 0.0 : 1.0;
-  for (int64_t k = 0; k < columns; k += kLanes64) {  // the arrays have room for a whole last vector
+  for (int64_t k = 0; k < columns; k += kWidth64) {  // the arrays have room for a whole last vector
     // Positions outside stay outside within these bounds, and fit int32.
     const F64 at_y = bounded(load<F64>(y + k), -2.0, last_row + 4.0) + half;
     const F64 at_x = bounded(load<F64>(x + k), -2.0, last_column + 4.0) + half;
@@ -84,36 +84,39 @@ void place_row(const Sampling& sampling, const double* cosines, const double* si
 // A coefficient of 0 says that the neighbour does not count, and 0 * NaN is NaN: its value is replaced.
 CDIFAST_HOST F32 where_used(F32 coefficient, F32 value) { return coefficient != 0.0f ? value : F32{}; }
 
+// The four neighbours of a vector of samples, side by side two by two.
 template <typename T>
+CDIFAST_HOST void neighbours(const T* image, int64_t columns, int32_t last, const int32_t* element, F32 (&value)[4]) {
+  gather_pairs(image, element, last, value[0], value[1]);
+  gather_pairs(image + columns, element, static_cast<int32_t>(last - columns), value[2], value[3]);
+}
+
+template <bool simple, typename T>
 CDIFAST_HOST void whole_samples(const T* image, int64_t columns, int32_t last, const GroupData<float>& data,
                                 float* values) {
-  for (int v = 0; v < kGroup; v += kLanes) {
-    const int32_t* element = data.element + v;
-    const F32 fy = load<F32>(data.number + v);
-    const F32 fx = load<F32>(data.number + kGroup + v);
-    F32 a{}, b{}, c{}, d{};
-    gather_pairs(image, element, last, a, b);
-    gather_pairs(image + columns, element, static_cast<int32_t>(last - columns), c, d);
-    const F32 gx = 1.0f - fx;
-    // In the order of roundings of lanes_simd.cpp.
-    const F32 top = multiply_add(gx, a, fx * where_used(fx, b));
-    const F32 bottom = multiply_add(gx, c, fx * where_used(fx, d));
-    store(values + v, multiply_add(1.0f - fy, top, fy * where_used(fy, bottom)));
+  for (int v = 0; v < kGroup; v += kWidth) {
+    F32 value[4]{}, coefficient[4];
+    neighbours(image, columns, last, data.element + v, value);
+    between(load<F32>(data.number + v), load<F32>(data.number + kGroup + v), coefficient);
+    F32 sum = coefficient[0] * value[0];
+    for (int t = 1; t < 4; ++t) {
+      sum = multiply_add(coefficient[t], simple ? value[t] : where_used(coefficient[t], value[t]), sum);
+    }
+    store(values + v, sum);
   }
 }
 
 template <typename T>
 CDIFAST_HOST void weighted_samples(const T* image, int64_t columns, int32_t last, const GroupData<float>& data,
                                    float* values) {
-  for (int v = 0; v < kGroup; v += kLanes) {
-    const int32_t* element = data.element + v;
-    F32 neighbour[4]{};
-    gather_pairs(image, element, last, neighbour[0], neighbour[1]);
-    gather_pairs(image + columns, element, static_cast<int32_t>(last - columns), neighbour[2], neighbour[3]);
+  for (int v = 0; v < kGroup; v += kWidth) {
+    F32 value[4]{};
+    neighbours(image, columns, last, data.element + v, value);
     F32 sum{};
     for (int t = 0; t < 4; ++t) {
       const F32 coefficient = load<F32>(data.number + t * kGroup + v);
-      sum = multiply_add(coefficient, where_used(coefficient, neighbour[t]), sum);
+      const F32 used = where_used(coefficient, value[t]);
+      sum = t == 0 ? coefficient * used : multiply_add(coefficient, used, sum);
     }
     store(values + v, sum);
   }
@@ -125,24 +128,29 @@ CDIFAST_HOST void scattered_samples(const T* image, const GroupData<C>& data, C*
     C sum = 0;
     for (int t = 0; t < 4; ++t) {
       const C coefficient = data.number[t * kGroup + lane];
-      if (coefficient != 0) sum += coefficient * load_element(image[data.element[t * kGroup + lane]]);
+      if (coefficient == 0) continue;
+      sum = multiply_add(coefficient, static_cast<C>(load_element(image[data.element[t * kGroup + lane]])), sum);
     }
     values[lane] = sum;
   }
 }
 
 // Double: the images are few and the gathers left to the compiler.
+CDIFAST_HOST double sample(const double* corner, int64_t columns, const double (&coefficient)[4]) {
+  const double value[4] = {corner[0], corner[1], corner[columns], corner[columns + 1]};
+  double sum = 0.0;
+  for (int t = 0; t < 4; ++t) sum = multiply_add(coefficient[t], coefficient[t] != 0.0 ? value[t] : 0.0, sum);
+  return sum;
+}
+
+template <bool simple>
 CDIFAST_HOST void whole_samples(const double* image, int64_t columns, int32_t /*last*/, const GroupData<double>& data,
                                 double* values) {
 #pragma omp simd
   for (int lane = 0; lane < kGroup; ++lane) {
-    const double* corner = image + data.element[lane];
-    const double fy = data.number[lane];
-    const double fx = data.number[kGroup + lane];
-    const double b = corner[1], c = corner[columns], d = corner[columns + 1];
-    const double top = (1.0 - fx) * corner[0] + fx * (fx != 0.0 ? b : 0.0);
-    const double bottom = (1.0 - fx) * c + fx * (fx != 0.0 ? d : 0.0);
-    values[lane] = (1.0 - fy) * top + fy * (fy != 0.0 ? bottom : 0.0);
+    double coefficient[4];
+    between(data.number[lane], data.number[kGroup + lane], coefficient);
+    values[lane] = sample(image + data.element[lane], columns, coefficient);
   }
 }
 
@@ -150,14 +158,9 @@ CDIFAST_HOST void weighted_samples(const double* image, int64_t columns, int32_t
                                    const GroupData<double>& data, double* values) {
 #pragma omp simd
   for (int lane = 0; lane < kGroup; ++lane) {
-    const double* corner = image + data.element[lane];
-    const double neighbour[4] = {corner[0], corner[1], corner[columns], corner[columns + 1]};
-    double sum = 0.0;
-    for (int t = 0; t < 4; ++t) {
-      const double coefficient = data.number[t * kGroup + lane];
-      sum += coefficient * (coefficient != 0.0 ? neighbour[t] : 0.0);
-    }
-    values[lane] = sum;
+    const double coefficient[4] = {data.number[lane], data.number[kGroup + lane], data.number[2 * kGroup + lane],
+                                   data.number[3 * kGroup + lane]};
+    values[lane] = sample(image + data.element[lane], columns, coefficient);
   }
 }
 
@@ -169,8 +172,8 @@ CDIFAST_HOST bool store_past_caches(O* /*target*/, const C* /*values*/) {
 
 CDIFAST_HOST bool store_past_caches(float* target, const float* values) {
 #if defined(__AVX2__)
-  if (reinterpret_cast<uintptr_t>(target) % (kLanes * 4) != 0) return false;
-  for (int v = 0; v < kGroup; v += kLanes) {
+  if (reinterpret_cast<uintptr_t>(target) % (kWidth * 4) != 0) return false;
+  for (int v = 0; v < kGroup; v += kWidth) {
 #if defined(__AVX512F__)
     _mm512_stream_ps(target + v, _mm512_load_ps(values + v));
 #else
@@ -183,17 +186,17 @@ CDIFAST_HOST bool store_past_caches(float* target, const float* values) {
 #endif
 }
 
-template <typename T, typename O>
-CDIFAST_HOST void run_group(const T* image, const PlanView& plan, const SampleGroup& group, compute_t<T> fill, O* out,
-                            bool stream) {
+// The kGroup values of a group.
+template <typename T>
+CDIFAST_HOST void sample_group(const T* image, const PlanView& plan, const SampleGroup& group, compute_t<T> fill,
+                               compute_t<T>* values) {
   using C = compute_t<T>;
   const int64_t columns = plan.source.columns;
   const auto last = static_cast<int32_t>(plan.source.rows * columns - 1);
   const GroupData<C> data = data_of<C>(plan, group);
-  alignas(64) C values[kGroup];
   switch (group.kind) {
     case GroupKind::whole:
-      whole_samples(image, columns, last, data, values);
+      whole_samples<false>(image, columns, last, data, values);
       break;
     case GroupKind::weighted:
       weighted_samples(image, columns, last, data, values);
@@ -204,6 +207,10 @@ CDIFAST_HOST void run_group(const T* image, const PlanView& plan, const SampleGr
   if (group.fill != 0) {
     for (int lane = 0; lane < kGroup; ++lane) values[lane] = (group.fill >> lane) & 1 ? fill : values[lane];
   }
+}
+
+template <typename C, typename O>
+CDIFAST_HOST void store_row(const SampleGroup& group, const C* values, O* out, bool stream) {
   O* target = out + group.first;
   if (stream && group.count == kGroup && store_past_caches(target, values)) return;
   if (group.count == kGroup) {
@@ -213,24 +220,104 @@ CDIFAST_HOST void run_group(const T* image, const PlanView& plan, const SampleGr
   }
 }
 
+// A tile whose columns are `values`, at `target` of rows of `columns`.
+template <typename C, typename O>
+CDIFAST_HOST void store_columns(const C (*values)[kGroup], O* target, int64_t columns, bool stream) {
+  constexpr int64_t width = kLanes<C>;
+  const int64_t row_bytes = columns * static_cast<int64_t>(sizeof(O));
+  const bool lines = reinterpret_cast<uintptr_t>(target) % kLineBytes == 0 && row_bytes % kLineBytes == 0;
+  for (int64_t j = 0; j < kGroup; j += width) {
+    const auto row = [&](int64_t r) { return target + (j + r) * columns; };
+    for (int64_t i = 0; i < kGroup; i += width * kLineVectors) {
+      Vector<C> tiles[kLineVectors][width];
+      for (int64_t v = 0; v < kLineVectors; ++v) {
+        for (int64_t c = 0; c < width; ++c) tiles[v][c] = load_vector<C>(values[i + v * width + c] + j);
+      }
+      if constexpr (__is_same(C, O)) {
+        if (stream && lines) {
+          stream_tiles<C>(tiles, row, i);
+          continue;
+        }
+      }
+      for (int64_t v = 0; v < kLineVectors; ++v) store_whole_tile<O, C>(tiles[v], row, i + v * width);
+    }
+  }
+}
+
+// Asks for the lines that groups need, some time before.
+class Asking {
+ public:
+  Asking(const Prefetch& prefetch, const void* image)
+      : prefetch_(prefetch),
+        image_(static_cast<const char*>(image)),
+        ahead_(prefetch.count < kAheadLines ? prefetch.count : kAheadLines),
+        limit_(prefetch.next == nullptr ? prefetch.count : prefetch.count + ahead_),
+        asked_(prefetch.asked) {}
+
+  CDIFAST_HOST void before(int64_t group) {
+    if (prefetch_.count == 0) return;
+    const int64_t wanted = prefetch_.before[group] + ahead_;
+    for (; asked_ < (wanted < limit_ ? wanted : limit_); ++asked_) {
+      const bool here = asked_ < prefetch_.count;
+      const int64_t line = prefetch_.line[here ? asked_ : asked_ - prefetch_.count];
+      __builtin_prefetch((here ? image_ : prefetch_.next) + kLineBytes * line, 0, 2);
+    }
+  }
+
+ private:
+  const Prefetch& prefetch_;
+  const char* image_;
+  int64_t ahead_;
+  int64_t limit_;
+  int64_t asked_;
+};
+
+// Every kGroup samples cost what their loads do, so that whatever a tile can do once is not done for each group.
+template <typename T, typename O>
+void run_simple_tile(const T* image, const PlanView& plan, const SampleGroup& first, O* out, bool stream) {
+  using C = compute_t<T>;
+  const int64_t columns = plan.source.columns;
+  const auto last = static_cast<int32_t>(plan.source.rows * columns - 1);
+  GroupData<C> data = data_of<C>(plan, first);
+  O* target = out + first.first;
+  const auto next = [&](C* values) {
+    whole_samples<true>(image, columns, last, data, values);
+    data.element = reinterpret_cast<const int32_t*>(data.number + 2 * kGroup);
+    data.number = reinterpret_cast<const C*>(data.element + kGroup);
+  };
+  if (first.down) {
+    alignas(64) C values[kGroup][kGroup];
+    for (int c = 0; c < kGroup; ++c) next(values[c]);
+    store_columns(values, target, plan.columns, stream);
+  } else {
+    for (int r = 0; r < kGroup; ++r, target += plan.columns) {
+      alignas(64) C values[kGroup];
+      next(values);
+      if (stream && store_past_caches(target, values)) continue;
+      for (int lane = 0; lane < kGroup; ++lane) store_element(target[lane], values[lane]);
+    }
+  }
+}
+
 template <typename T, typename O>
 void run(const T* image, const PlanView& plan, int64_t begin, int64_t end, compute_t<T> fill, O* out, bool stream,
          const Prefetch& prefetch) {
-  if (prefetch.count == 0) {
-    for (int64_t g = begin; g < end; ++g) run_group(image, plan, plan.groups[g], fill, out, stream);
-    return;
-  }
-  const int64_t ahead = prefetch.count < kAheadLines ? prefetch.count : kAheadLines;
-  const int64_t limit = prefetch.next == nullptr ? prefetch.count : prefetch.count + ahead;
-  int64_t asked = prefetch.asked;
+  Asking asking(prefetch, image);
+  alignas(64) compute_t<T> values[kGroup][kGroup];
   for (int64_t g = begin; g < end; ++g) {
-    const int64_t wanted = prefetch.before[g] + ahead;
-    for (; asked < (wanted < limit ? wanted : limit); ++asked) {
-      const char* base = asked < prefetch.count ? reinterpret_cast<const char*>(image) : prefetch.next;
-      __builtin_prefetch(base + int64_t{64} * prefetch.line[asked < prefetch.count ? asked : asked - prefetch.count], 0,
-                         2);
+    const SampleGroup& group = plan.groups[g];
+    asking.before(g);
+    if (group.simple) {
+      run_simple_tile(image, plan, group, out, stream);
+      g += kGroup - 1;
+      continue;
     }
-    run_group(image, plan, plan.groups[g], fill, out, stream);
+    sample_group(image, plan, group, fill, values[group.place]);
+    if (!group.down) {
+      store_row(group, values[group.place], out, stream);
+    } else if (group.place == kGroup - 1) {
+      store_columns(values, out + group.first - (kGroup - 1), plan.columns, stream);
+    }
   }
 }
 
@@ -247,61 +334,52 @@ void forward(DType dtype, DType out_dtype, const void* image, const PlanView& pl
       run(source, plan, begin, end, static_cast<C>(fill), static_cast<O*>(out), stream, prefetch);
     }
   });
-#if defined(__AVX2__)
-  if (stream) _mm_sfence();  // such stores are not ordered with those by which threads say that they are done
-#endif
+  if (stream) finish_streaming();
 }
 
 // --- adjoint
 
-// Adds to two neighbours at once.
-template <typename C>
-CDIFAST_HOST void add_pair(C* target, C first, C second) {
-  typedef C Pair __attribute__((vector_size(2 * sizeof(C))));
-  Pair pair;
-  __builtin_memcpy(&pair, target, sizeof pair);
-  pair += Pair{first, second};
-  __builtin_memcpy(target, &pair, sizeof pair);
-}
-
+// Sums in the order and with the roundings of lanes_simd.cpp, which gathers for every element what its samples give.
 template <typename T>
 void add_adjoint(const T* __restrict gradient, const PlanView& plan, compute_t<T>* __restrict image) {
   using C = compute_t<T>;
   const int64_t columns = plan.source.columns;
+  const int64_t from_corner[4] = {0, 1, columns, columns + 1};
   for (const SampleGroup* group = plan.groups; group != plan.groups + plan.group_count; ++group) {
     const GroupData<C> data = data_of<C>(plan, *group);
-    C g[kGroup], part[4][kGroup];
-    for (int lane = 0; lane < kGroup; ++lane) {
-      g[lane] = lane < group->count ? load_element(gradient[group->first + lane]) : C{0};
-    }
+    C whole[4][kGroup];
+    const C(*coefficient)[kGroup] = reinterpret_cast<const C(*)[kGroup]>(data.number);
     if (group->kind == GroupKind::whole) {
 #pragma omp simd
       for (int lane = 0; lane < kGroup; ++lane) {
-        const C fy = data.number[lane], fx = data.number[kGroup + lane];
-        const C bottom = fy * g[lane], top = (C{1} - fy) * g[lane];
-        // What a sample does not reach gets nothing of a gradient that is no number either.
-        part[0][lane] = (C{1} - fx) * top;
-        part[1][lane] = fx != 0 ? fx * top : C{0};
-        part[2][lane] = fy != 0 ? (C{1} - fx) * bottom : C{0};
-        part[3][lane] = fx != 0 && fy != 0 ? fx * bottom : C{0};
+        C all[4];
+        between(data.number[lane], data.number[kGroup + lane], all);
+        for (int t = 0; t < 4; ++t) whole[t][lane] = all[t];
       }
-    } else {
-      for (int t = 0; t < 4; ++t) {
-        for (int lane = 0; lane < kGroup; ++lane) {
-          const C coefficient = data.number[t * kGroup + lane];
-          part[t][lane] = coefficient != 0 ? coefficient * g[lane] : C{0};
+      coefficient = whole;
+    }
+    const int64_t step = group->down ? plan.columns : 1;
+    const T* from = gradient + group->first;
+    if (group->simple) {
+      for (int lane = 0; lane < kGroup; ++lane, from += step) {
+        const C g = load_element(*from);
+        C* corner = image + data.element[lane];
+#pragma GCC unroll 4
+        for (int t = 0; t < 4; ++t) {
+          C& sum = corner[from_corner[t]];
+          sum = multiply_add(coefficient[t][lane], g, sum);
         }
       }
+      continue;
     }
-    if (group->kind == GroupKind::scattered) {
-      for (int lane = 0; lane < group->count; ++lane) {
-        for (int t = 0; t < 4; ++t) image[data.element[t * kGroup + lane]] += part[t][lane];
-      }
-    } else {
-      for (int lane = 0; lane < group->count; ++lane) {
-        C* corner = image + data.element[lane];
-        add_pair(corner, part[0][lane], part[1][lane]);
-        add_pair(corner + columns, part[2][lane], part[3][lane]);
+    const bool scattered = group->kind == GroupKind::scattered;
+    for (int lane = 0; lane < group->count; ++lane, from += step) {
+      const C g = load_element(*from);
+      for (int t = 0; t < 4; ++t) {
+        // What a sample does not reach gets nothing of a gradient that is no number either.
+        if (coefficient[t][lane] == 0) continue;
+        C& sum = image[scattered ? data.element[t * kGroup + lane] : data.element[lane] + from_corner[t]];
+        sum = multiply_add(coefficient[t][lane], g, sum);
       }
     }
   }

@@ -17,8 +17,8 @@ constexpr int64_t kAheadLines = 128;
 struct Prefetch {
   const uint32_t* line = nullptr;
   const uint32_t* before = nullptr;
-  int64_t count = 0;
-  int64_t asked = 0;  // of the image's, before
+  int64_t count = 0;  // of the image's, those to ask for
+  int64_t asked = 0;  // before
   const char* next = nullptr;
 };
 
@@ -28,9 +28,9 @@ struct ResampleKernels {
   // room for kGroup more than the row's samples.
   void (*place_row)(const Sampling& sampling, const double* cosines, const double* sines, int64_t row, bool float64,
                     double* y, double* x, int32_t* element, void* fy, void* fx, int32_t* inside);
-  // out[s] = sample s of `image`, for the plan's groups begin to end. `image` has the type `dtype`; `out` the same
-  // one, or float for integers, or `out_dtype` f32 in any case where the plan holds floats. With `stream`, results go
-  // round the caches.
+  // out[s] = sample s of `image`, for the plan's groups begin to end, whole tiles. `image` has the type `dtype`; `out`
+  // the same one, or float for integers, or `out_dtype` f32 in any case where the plan holds floats. With `stream`,
+  // results go round the caches.
   void (*forward)(DType dtype, DType out_dtype, const void* image, const PlanView& plan, int64_t begin, int64_t end,
                   double fill, void* out, bool stream, const Prefetch& prefetch);
   // grad_image += the adjoint of forward applied to grad, in compute_t of `dtype`.

@@ -1,6 +1,4 @@
-// Vectors as wide as the instruction set that a file is compiled for (CDIFAST_ISA), for kernels that compilers do not
-// vectorise by themselves. Arithmetic, comparisons and choices are the compilers' own on such types; what they lack
-// stands here: loads and stores without alignment, and gathers.
+// The vectors of lanes.h by shorter names, with integers and halves beside them, and gathers.
 #pragma once
 
 #include <cstdint>
@@ -10,23 +8,18 @@
 #endif
 
 #include "../common/element.h"
+#include "lanes.h"
 
 namespace cdifast::cpu::CDIFAST_ISA {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#elif defined(__AVX2__)
-constexpr int kLanes = 8;
-#else
-constexpr int kLanes = 4;
-#endif
+constexpr int kWidth = kVectorBytes / 4;
+constexpr int kWidth64 = kWidth / 2;
 
-typedef float F32 __attribute__((vector_size(kLanes * 4)));
-typedef int32_t I32 __attribute__((vector_size(kLanes * 4)));
-typedef uint32_t U32 __attribute__((vector_size(kLanes * 4)));
-typedef double F64 __attribute__((vector_size(kLanes * 4)));       // half as many lanes
-typedef int32_t I32Half __attribute__((vector_size(kLanes * 2)));  // as many lanes as F64
-constexpr int kLanes64 = kLanes / 2;
+typedef float F32 __attribute__((vector_size(kWidth * 4)));
+typedef int32_t I32 __attribute__((vector_size(kWidth * 4)));
+typedef uint32_t U32 __attribute__((vector_size(kWidth * 4)));
+typedef double F64 __attribute__((vector_size(kWidth * 4)));       // half as many lanes
+typedef int32_t I32Half __attribute__((vector_size(kWidth * 2)));  // as many lanes as F64
 
 template <typename V>
 CDIFAST_HOST V load(const void* source) {
@@ -40,17 +33,6 @@ CDIFAST_HOST void store(void* target, V vector) {
   __builtin_memcpy(target, &vector, sizeof vector);
 }
 
-// a b + c, rounded once where the instruction set can, whatever the compiler makes of other sums of products.
-CDIFAST_HOST F32 multiply_add(F32 a, F32 b, F32 c) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<F32>(_mm512_fmadd_ps(a, b, c));
-#elif defined(__AVX2__)
-  return reinterpret_cast<F32>(_mm256_fmadd_ps(a, b, c));
-#else
-  return a * b + c;
-#endif
-}
-
 // Numbers from anywhere, put together by loads and inserts: AMD's Zen 4 runs its gather instructions as a long
 // microprogram, and was faster this way. Not compared on Intel's processors.
 #if defined(__AVX2__)
@@ -60,9 +42,10 @@ CDIFAST_HOST __m128i two_of_64(const char* array, int64_t scale, const int32_t* 
       _mm_loadh_pi(_mm_castsi128_ps(low), reinterpret_cast<const __m64*>(array + index[1] * scale)));
 }
 
-CDIFAST_HOST __m256i four_of_64(const char* array, int64_t scale, const int32_t* index) {
+// Those of index[0], index[1], index[step], index[step + 1].
+CDIFAST_HOST __m256i four_of_64(const char* array, int64_t scale, const int32_t* index, int step) {
   return _mm256_inserti128_si256(_mm256_castsi128_si256(two_of_64(array, scale, index)),
-                                 two_of_64(array, scale, index + 2), 1);
+                                 two_of_64(array, scale, index + step), 1);
 }
 
 CDIFAST_HOST __m128i four_of_32(const char* array, int64_t scale, const int32_t* index) {
@@ -89,24 +72,24 @@ CDIFAST_HOST void gather_pairs(const float* image, const int32_t* index, int32_t
 #if defined(__AVX512F__)
   // Both neighbours in one 8-byte access.
   const char* array = reinterpret_cast<const char*>(image);
-  const __m512 low = _mm512_castsi512_ps(
-      _mm512_inserti64x4(_mm512_castsi256_si512(four_of_64(array, 4, index)), four_of_64(array, 4, index + 4), 1));
-  const __m512 high = _mm512_castsi512_ps(
-      _mm512_inserti64x4(_mm512_castsi256_si512(four_of_64(array, 4, index + 8)), four_of_64(array, 4, index + 12), 1));
+  const __m512 low = _mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(four_of_64(array, 4, index, 2)),
+                                                            four_of_64(array, 4, index + 4, 2), 1));
+  const __m512 high = _mm512_castsi512_ps(_mm512_inserti64x4(_mm512_castsi256_si512(four_of_64(array, 4, index + 8, 2)),
+                                                             four_of_64(array, 4, index + 12, 2), 1));
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
   first = reinterpret_cast<F32>(_mm512_permutex2var_ps(low, even, high));
   second = reinterpret_cast<F32>(_mm512_permutex2var_ps(low, odd, high));
 #elif defined(__AVX2__)
   const char* array = reinterpret_cast<const char*>(image);
-  const __m256 low = _mm256_castsi256_ps(four_of_64(array, 4, index));
-  const __m256 high = _mm256_castsi256_ps(four_of_64(array, 4, index + 4));
-  const __m256i order = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7);
-  first = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0x88), order));
-  second = reinterpret_cast<F32>(_mm256_permutevar8x32_ps(_mm256_shuffle_ps(low, high, 0xdd), order));
+  // In the order in which a shuffle within halves puts them right.
+  const __m256 a = _mm256_castsi256_ps(four_of_64(array, 4, index, 4));
+  const __m256 b = _mm256_castsi256_ps(four_of_64(array, 4, index + 2, 4));
+  first = reinterpret_cast<F32>(_mm256_shuffle_ps(a, b, 0x88));
+  second = reinterpret_cast<F32>(_mm256_shuffle_ps(a, b, 0xdd));
 #else
   first = second = F32{};
-  for (int lane = 0; lane < kLanes; ++lane) {
+  for (int lane = 0; lane < kWidth; ++lane) {
     first[lane] = image[index[lane]];
     second[lane] = image[index[lane] + 1];
   }
@@ -124,7 +107,7 @@ CDIFAST_HOST U32 gather_words(const void* array, const int32_t* index) {
   return reinterpret_cast<U32>(eight_of_32(static_cast<const char*>(array), Bytes, index));
 #else
   U32 words{};
-  for (int lane = 0; lane < kLanes; ++lane) {
+  for (int lane = 0; lane < kWidth; ++lane) {
     uint32_t word;
     __builtin_memcpy(&word, static_cast<const char*>(array) + static_cast<int64_t>(index[lane]) * Bytes, sizeof word);
     words[lane] = word;
@@ -176,7 +159,7 @@ CDIFAST_HOST void gather_pairs(const BFloat16* image, const int32_t* index, int3
 
 // A word holds four bytes: near the image's end it is read from further back.
 CDIFAST_HOST void gather_pairs(const uint8_t* image, const int32_t* index, int32_t last, F32& first, F32& second) {
-  int32_t latest[kLanes];
+  int32_t latest[kWidth];
   const I32 wanted = load<I32>(index);
   const I32 bounded = wanted > last - 3 ? I32{} + (last - 3) : wanted;
   store(latest, bounded);

@@ -183,6 +183,26 @@ def _angular(weight: Tensor | None) -> Callable[[tuple[Tensor, ...]], list[tuple
     return calls
 
 
+def check_tiles(dtype: torch.dtype, *, masked: bool) -> None:
+    """A geometry that all images share is sampled in tiles of 16 x 16, one for each image in groups: the same bits.
+
+    Outputs with whole tiles along rows and columns, broken ones at both ends, and samples outside the source.
+    """
+    for resample, source, target, options in (
+        (ops.polar_resample, (70, 64), (41, 53), {"r_min": 0.5, "r_max": 37.0}),
+        (ops.cartesian_resample, (40, 64), (57, 49), {"r_min": 1.0, "r_max": 30.0}),
+    ):
+        detector = source if resample is ops.polar_resample else target
+        middle = ((detector[0] - 1) / 2 + 0.3, (detector[1] - 1) / 2 - 0.2)
+        images = _seeded(9, *source, seed=3).mul(200).to(dtype)
+        options = {**options, "fill": -3.0, "mask": _seeded(*source, seed=4) > 0.02 if masked else None}
+        each = torch.tensor(middle, dtype=torch.float64).expand(9, 2)
+        expected = resample(images, *target, center=each, **options)  # type: ignore[operator]
+        assert torch.equal(resample(images, *target, center=middle, **options), expected)  # type: ignore[operator]
+        few = resample(images[:3], *target, center=middle, **options)  # type: ignore[operator]
+        assert torch.equal(few, expected[:3])
+
+
 def _parts(values: Tensor) -> Tensor:
     return torch.stack([values.real, values.imag], dim=-1)
 

@@ -1,4 +1,5 @@
-"""Runs every contract case against its float64 reference, forward and backward, and prints the instruction set.
+"""Runs every contract case against its float64 reference, forward and backward, and sampling in tiles; prints the
+instruction set.
 
 A script of its own because the instruction set is chosen when cdifast is imported.
 """
@@ -12,7 +13,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contract import CASES
+from contract import CASES, check_tiles
 
 from cdifast import _C
 
@@ -29,4 +30,7 @@ for case in CASES:
         for f, e in [*pairs, *zip(found, expected, strict=True)]:
             error = float((f.double() - e.double()).norm() / e.double().norm())
             assert error < 4 * tolerance, (case.name, dtype, error)
+for dtype in (torch.float32, torch.uint16, torch.uint8, torch.float64):
+    for masked in (False, True):
+        check_tiles(dtype, masked=masked)
 print(_C.cpu_capability())

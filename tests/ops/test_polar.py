@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contract import check_tiles
 from scipy.ndimage import map_coordinates
 from skimage.transform import warp_polar
 from torch import Tensor
 
 from cdifast import ops
+from cdifast.ops.dtypes import IMAGE_DTYPES
 
 
 def coordinates(
@@ -263,7 +265,7 @@ def test_numpy_integers_and_arrays_serve_as_sizes_and_centre() -> None:
 )
 @pytest.mark.parametrize("masked", [False, True])
 def test_an_image_of_a_batch_gets_the_very_bits_that_it_gets_alone(dtype: torch.dtype, masked: bool) -> None:
-    """A batch is resampled, and its gradient gathered, with one image a lane of a vector; a few images are not."""
+    """A batch's gradient is gathered, and with AVX-512 it is resampled, with one image a lane; a few images are not."""
     images = (torch.rand(37, 25, 22) * 200).to(dtype)
     mask = torch.rand(25, 22) > 0.2 if masked else None
     options: dict[str, Any] = {"mask": mask, "r_max": 13.0, "fill": -3.0}
@@ -280,3 +282,17 @@ def test_an_image_of_a_batch_gets_the_very_bits_that_it_gets_alone(dtype: torch.
 
     alone = torch.cat([gradient(slice(n, n + 1)) for n in range(len(images))])
     assert torch.equal(gradient(slice(None)), alone)
+
+
+@pytest.mark.parametrize("dtype", IMAGE_DTYPES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_shared_geometry_gives_the_very_bits_of_one_for_each_image(dtype: torch.dtype, masked: bool) -> None:
+    check_tiles(dtype, masked=masked)
+
+
+def test_results_stored_past_the_caches() -> None:
+    """More than 32 MiB read and written; rows that are whole cache lines, and rows that are not."""
+    images = torch.rand(9, 1024, 1024)
+    for columns in (96, 50):
+        whole = ops.polar_resample(images, 64, columns)
+        assert torch.equal(whole, torch.stack([ops.polar_resample(image, 64, columns) for image in images]))
