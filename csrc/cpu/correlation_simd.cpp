@@ -30,6 +30,15 @@ constexpr int kBlockRows = kFittingRows<C> >= 8   ? 8
                            : kFittingRows<C> >= 2 ? 2
                                                   : 1;
 
+// Rows of the blocks that a panel is divided into, as far as they go: with 16 registers of 8 floats 6, 6 and 4.
+template <typename C>
+constexpr int kTallRows = kFittingRows<C> == 6 ? 6 : kBlockRows<C>;
+
+template <int number>
+struct Number {
+  static constexpr int value = number;
+};
+
 // Memory wanted soon: what will be read, then what will be written, asked for little by little while a product runs,
 // whose own operands are in the caches.
 class Ahead {
@@ -99,21 +108,28 @@ CDIFAST_HOST void multiply(const C* left, int64_t left_step, const C* right, int
   }
 }
 
-// Calls f(first row, first panel, number of panels) for the blocks that hold the lower triangle.
+// Calls f(rows, first row, first panel, panels) for the blocks that hold the lower triangle; rows and panels are
+// Numbers.
 template <typename C, typename F>
 CDIFAST_HOST void for_each_block(int64_t n_radial, const F& f) {
-  for (int64_t i = 0; i < n_radial; i += kBlockRows<C>) {
-    const int64_t last = (i + kBlockRows<C> - 1) / kPanel;
-    for (int64_t p = 0; p <= last; p += kBlockPanels<C>) {
-      f(i, p, p + kBlockPanels<C> - 1 <= last ? kBlockPanels<C> : 1);
-    }
+  const auto rows = [&](auto height, int64_t i) {
+    const int64_t last = i / kPanel;
+    int64_t p = 0;
+    for (; p + kBlockPanels<C> - 1 <= last; p += kBlockPanels<C>) f(height, i, p, Number<kBlockPanels<C>>{});
+    for (; p <= last; ++p) f(height, i, p, Number<1>{});
+  };
+  for (int64_t panel = 0; panel < n_radial; panel += kPanel) {
+    int64_t i = panel;
+    const int64_t end = panel + kPanel < n_radial ? panel + kPanel : n_radial;
+    for (; i < end && i + kTallRows<C> <= panel + kPanel; i += kTallRows<C>) rows(Number<kTallRows<C>>{}, i);
+    for (; i < end; i += kBlockRows<C>) rows(Number<kBlockRows<C>>{}, i);
   }
 }
 
 template <typename C>
 int64_t block_steps(int64_t n_radial, int64_t n_angular) {
   int64_t blocks = 0;
-  for_each_block<C>(n_radial, [&](int64_t, int64_t, int) { ++blocks; });
+  for_each_block<C>(n_radial, [&](auto, int64_t, int64_t, auto) { ++blocks; });
   return blocks * ((n_angular + kStride - 1) / kStride);
 }
 
@@ -122,16 +138,10 @@ template <typename C>
 void symmetric_product(const C* packed, int64_t n_radial, int64_t n_angular, C* product, Ahead ahead) {
   const int64_t panel_size = kPanel * n_angular;
   const int64_t stride = panels(n_radial) * kPanel;
-  for_each_block<C>(n_radial, [&](int64_t i, int64_t p, int width) {
+  for_each_block<C>(n_radial, [&](auto height, int64_t i, int64_t p, auto width) {
     const C* left = packed + i / kPanel * panel_size + i % kPanel;
-    C* target = product + i * stride + p * kPanel;
-    if (width == kBlockPanels<C>) {
-      multiply<C, kBlockRows<C>, kBlockPanels<C>>(left, kPanel, packed + p * panel_size, panel_size, n_angular, target,
-                                                  stride, ahead);
-    } else {
-      multiply<C, kBlockRows<C>, 1>(left, kPanel, packed + p * panel_size, panel_size, n_angular, target, stride,
-                                    ahead);
-    }
+    multiply<C, height.value, width.value>(left, kPanel, packed + p * panel_size, panel_size, n_angular,
+                                           product + i * stride + p * kPanel, stride, ahead);
   });
 }
 
