@@ -186,8 +186,10 @@ def _memory(tensor: Tensor) -> tuple[int, int] | None:
     """Addresses of the first byte and of the one after the last; None where there is no memory."""
     if tensor.device.type == "meta" or isinstance(tensor, FakeTensor) or tensor.numel() == 0:
         return None
-    elements = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     first = tensor.data_ptr()
+    if tensor.is_contiguous():
+        return first, first + tensor.nbytes
+    elements = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return first, first + elements * tensor.element_size()
 
 

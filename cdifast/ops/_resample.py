@@ -57,17 +57,19 @@ def resample(
     refuse_forward_mode(op, source, centers)
     check_backend(op, source)
 
+    # One small image takes as long here as in its kernel: no call of torch is made that changes nothing.
     shape = (*batch, rows, columns)
-    flat = source.reshape(count, *source.shape[-2:])
+    flat = source if source.dim() == 3 else source.reshape(count, *source.shape[-2:])
     operators = torch.ops.cdifast
     if out is None:
         forward = getattr(operators, op)
-        result = forward(flat, centers, good, rows, columns, r_min, r_max, nearest, fill).reshape(shape)
+        result = forward(flat, centers, good, rows, columns, r_min, r_max, nearest, fill)
+        result = result if source.dim() == 3 else result.reshape(shape)
     else:
         own_center = center if isinstance(center, Tensor) else None
         check_out(op, out, shape, result_dtype(source), source.device, source, own_center, mask)
-        target = out.view(count, rows, columns)
-        if source.is_floating_point():
+        target = out if out.dim() == 3 else out.view(count, rows, columns)
+        if source.is_floating_point() and source.dtype != out.dtype:
             flat = flat.to(out.dtype)  # under autocast
         getattr(operators, f"{op}_out")(flat, centers, good, r_min, r_max, nearest, fill, target)
         result = out
@@ -116,7 +118,6 @@ def check_radii(op: str, r_min: float, r_max: float | None, detector: Sequence[i
 
 def as_centers(op: str, center: Center, name: str, source: Tensor, detector: Sequence[int]) -> Tensor:
     """Centres as (1 or N, 2) float64 on the source's device; by default the middle of the detector image."""
-    batch = source.shape[:-2]
     if center is None:
         center = ((detector[0] - 1) / 2, (detector[1] - 1) / 2)
     if not isinstance(center, Tensor):
@@ -125,7 +126,8 @@ def as_centers(op: str, center: Center, name: str, source: Tensor, detector: Seq
         except (TypeError, ValueError):
             raise ValueError(f"{op}: center must be (y, x) or a tensor, got {center!r}") from None
         # Made where it is needed: a copy from the host would wait for all that the GPU has still to do.
-        center = torch.linspace(y, x, 2, dtype=torch.float64, device=source.device)
+        return torch.linspace(y, x, 2, dtype=torch.float64, device=source.device).view(1, 2)
+    batch = source.shape[:-2]
     # Shapes of equal rank only: comparing others would tie torch.export to one batch size.
     shared = center.dim() == 1
     if center.shape != ((2,) if shared else (*batch, 2)):
