@@ -120,7 +120,8 @@ def polar_resample(
     -----
     Geometry is computed in float64. Linear in ``images``; the backward pass is the exact adjoint, one thread an
     image, so that results do not depend on the number of threads. On the CPU, the sampling plan of a centre and mask
-    that all images share is kept for the next call, by content (``cdifast._C.plan_cache_info()``).
+    that all images share is kept for the next call, by content (``cdifast._C.plan_cache_info()``); for fewer than five
+    images it is made when that geometry comes again.
 
     References
     ----------

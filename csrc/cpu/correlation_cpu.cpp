@@ -267,7 +267,7 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
   auto* target = static_cast<char*>(out.mutable_data_ptr());
   const int64_t map_bytes = n_radial * n_radial * static_cast<int64_t>(out.element_size());
   const int64_t samples = n_radial * n_angular;
-  const Planner planner(geometry, dtype == DType::f64, Order::tiles);
+  const Planner planner(geometry, dtype == DType::f64, Order::tiles, count);
   dispatch_floating(rings_dtype, [&](auto tag) {
     using C = compute_t<typename decltype(tag)::type>;
     // The validity weights as rings and pairs, where some sample is not fully valid.
@@ -293,15 +293,20 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
       // Lines of the next frame that the product asks for; the rest is asked for when its turn comes.
       const int64_t early = std::min(ahead.count, kEarlyLines);
       for (int64_t n = begin; n < end; ++n) {
-        const SamplingPlan& plan = planner.plan(n, own_plan);
-        if (planner.shared() == nullptr) own.set(plan, rings_dtype, n_radial, n_angular);
+        if (planner.shared() == nullptr) {
+          const char* image = source + n * image_bytes;
+          planner.sample(n, dtype, rings_dtype, image, n + 1 < end ? image + image_bytes : nullptr, 0.0,
+                         unwrapped.data(), own_plan);
+          own.set(own_plan, rings_dtype, n_radial, n_angular);
+        } else {
+          Prefetch prefetch = ahead;
+          prefetch.asked = n == begin ? 0 : early;
+          const PlanView view = planner.shared()->view();
+          selected_resample_kernels().forward(dtype, rings_dtype, source + n * image_bytes, view, 0, view.group_count,
+                                              0.0, unwrapped.data(), false, prefetch);
+        }
         const PlanWeights& weights = planner.shared() == nullptr ? own : shared;
-        Prefetch prefetch = ahead;
-        prefetch.asked = n == begin ? 0 : early;
         const NextRead next{source + (n + 1) * image_bytes, ahead.line, n + 1 < end ? early : 0};
-        const PlanView view = plan.view();
-        selected_resample_kernels().forward(dtype, rings_dtype, source + n * image_bytes, view, 0, view.group_count,
-                                            0.0, unwrapped.data(), false, prefetch);
         selected_correlation_kernels().map(rings_dtype, out_dtype, unwrapped.data(),
                                            weights.ring.empty() ? nullptr : weights.ring.data(),
                                            weights.ring.empty() ? nullptr : weights.pair.data(), problem, next,

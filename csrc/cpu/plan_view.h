@@ -30,6 +30,15 @@ struct SampleGroup {
   bool simple;    // its tile has whole groups alone, that reach all their neighbours, and numbers one after another
 };
 
+// A group's samples as ResampleKernels' `place` puts them; those that a row does not have lie at the first element.
+template <typename C>
+struct Placed {
+  alignas(64) double y[kGroup] = {}, x[kGroup] = {};  // positions
+  alignas(64) int32_t element[kGroup] = {};           // the first of four neighbours
+  alignas(64) C fy[kGroup] = {}, fx[kGroup] = {};     // fractions between them
+  alignas(64) int32_t inside[kGroup] = {};            // -1 where all four lie in the source, else 0
+};
+
 struct alignas(64) CacheLine {
   std::byte bytes[64];
 };

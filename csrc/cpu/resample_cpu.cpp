@@ -93,7 +93,7 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
 
   const auto& kernels = selected_resample_kernels();
   const bool lanes = count >= kFewImages && in_lanes(geometry, dtype == DType::f64);
-  const Planner planner(geometry, dtype == DType::f64, lanes ? Order::rows : Order::tiles);
+  const Planner planner(geometry, dtype == DType::f64, lanes ? Order::rows : Order::tiles, count);
   const auto* source = static_cast<const char*>(images.const_data_ptr());
   auto* target = static_cast<char*>(out.mutable_data_ptr());
   const int64_t image_bytes = images.size(1) * images.size(2) * static_cast<int64_t>(images.element_size());
@@ -119,19 +119,19 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
     });
     return;
   }
-  const bool stream = count * (image_bytes + map_bytes) >= kStreamedBytes;
   if (planner.shared() == nullptr) {
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
       SamplingPlan own;
       for (int64_t n = begin; n < end; ++n) {
-        const PlanView plan = planner.plan(n, own).view();
-        kernels.forward(dtype, out_dtype, source + n * image_bytes, plan, 0, plan.group_count, fill,
-                        target + n * map_bytes, stream, Prefetch{});
+        const char* image = source + n * image_bytes;
+        planner.sample(n, dtype, out_dtype, image, n + 1 < end ? image + image_bytes : nullptr, fill,
+                       target + n * map_bytes, own);
       }
     });
     return;
   }
 
+  const bool stream = count * (image_bytes + map_bytes) >= kStreamedBytes;
   const PlanView plan = planner.shared()->view();
   if (lanes) {
     const auto& lane_kernels = selected_lane_kernels();
@@ -178,7 +178,7 @@ Tensor weight(const Tensor& center, const std::optional<Tensor>& good, int64_t s
   Tensor out = torch::stable::new_empty(center, {geometry.count, rows, columns},
                                         float64 ? ScalarType::Double : ScalarType::Float);
   if (geometry.count == 0) return out;
-  const Planner planner(geometry, float64, Order::tiles);
+  const Planner planner(geometry, float64, Order::tiles, Planner::kWorthAPlan);
   const int64_t samples = rows * columns;
   dispatch_floating(float64 ? DType::f64 : DType::f32, [&](auto tag) {
     using C = compute_t<typename decltype(tag)::type>;
@@ -249,8 +249,10 @@ Tensor backward(const Tensor& grad_, const Tensor& center, const std::optional<T
   Tensor out = torch::stable::new_empty(grad, {count, source_rows, source_columns});
   if (count == 0) return out;
 
-  add_gradients(dtype, grad.const_data_ptr(), count, Planner(geometry, dtype == DType::f64, Order::tiles),
-                geometry.sampling(0).source(), grad.size(1) * grad.size(2), out.mutable_data_ptr());
+  // A gradient has the same bits at every call, and so the order of a plan's sums.
+  const Planner planner(geometry, dtype == DType::f64, Order::tiles, Planner::kWorthAPlan);
+  add_gradients(dtype, grad.const_data_ptr(), count, planner, geometry.sampling(0).source(),
+                grad.size(1) * grad.size(2), out.mutable_data_ptr());
   return out;
 }
 

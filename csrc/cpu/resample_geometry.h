@@ -32,19 +32,30 @@ struct Geometry : SamplingGeometry {
   }
 };
 
-// Plans for the images of a call: one from the cache where all share it, else each made just before its use.
+// Plans for the images of a call: one from the cache where all share it and it pays, else each made just before its
+// use.
 class Planner {
  public:
-  // `order` is that of a shared plan: finding the better way takes longer than one image gains.
-  Planner(const Geometry& geometry, bool float64, Order order) : geometry_(geometry), float64_(float64) {
-    if (geometry.count == 1) {
-      shared_ = cached_plan(geometry.sampling(0), float64, order);
-    } else {
-      directions_.emplace(geometry.grid.n_angular);
-    }
+  // `order` is that of a shared plan: finding the better way takes longer than one image gains. `images` of the call.
+  Planner(const Geometry& geometry, bool float64, Order order, int64_t images)
+      : geometry_(geometry), float64_(float64) {
+    if (geometry.count == 1) shared_ = cached_plan(geometry.sampling(0), float64, order, images >= kWorthAPlan);
+    if (shared_ == nullptr) directions_.emplace(geometry.grid.n_angular);
   }
 
+  // As `images`, for a plan in any case.
+  static constexpr int64_t kWorthAPlan = 5;
+
   const SamplingPlan* shared() const { return shared_.get(); }
+
+  // Samples image `n` without a shared plan. The private cache has room for two small images: the `next` one
+  // is asked for meanwhile, unless it is null. `own` as in sample_once.
+  void sample(int64_t n, DType dtype, DType out_dtype, const char* image, const char* next, double fill, void* out,
+              SamplingPlan& own) const {
+    const Sampling sampling = geometry_.sampling(n);
+    const bool small = sampling.source().rows * sampling.source().columns <= kSmallImage;
+    sample_once(sampling, *directions_, dtype, out_dtype, image, small ? next : nullptr, fill, out, own);
+  }
 
   // `own` is the calling thread's memory for plans.
   const SamplingPlan& plan(int64_t n, SamplingPlan& own) const {
@@ -54,6 +65,8 @@ class Planner {
   }
 
  private:
+  static constexpr int64_t kSmallImage = 1 << 17;  // elements
+
   const Geometry& geometry_;
   bool float64_;
   std::shared_ptr<const SamplingPlan> shared_;

@@ -12,57 +12,20 @@
 namespace cdifast::cpu {
 namespace {
 
-// Where the samples of a group lie, as place_row gives it, one after another.
+// Sample k of each of kGroup groups.
 template <typename C>
-struct Places {
-  const double *y, *x;
-  const int32_t* element;
-  const C *fy, *fx;
-  const int32_t* inside;
-};
-
-// Those of one output row.
-template <typename C>
-struct Row {
-  std::vector<double> y, x;
-  std::vector<int32_t> element;
-  std::vector<C> fy, fx;
-  std::vector<int32_t> inside;
-
-  explicit Row(int64_t columns)
-      : y(columns + kGroup),
-        x(columns + kGroup),
-        element(columns + kGroup),
-        fy(columns + kGroup),
-        fx(columns + kGroup),
-        inside(columns + kGroup) {}
-
-  Places<C> from(int64_t k) const {
-    return {y.data() + k, x.data() + k, element.data() + k, fy.data() + k, fx.data() + k, inside.data() + k};
+Placed<C> column_of(const Placed<C>* rows, int k) {
+  Placed<C> column;
+  for (int lane = 0; lane < kGroup; ++lane) {
+    column.y[lane] = rows[lane].y[k];
+    column.x[lane] = rows[lane].x[k];
+    column.element[lane] = rows[lane].element[k];
+    column.fy[lane] = rows[lane].fy[k];
+    column.fx[lane] = rows[lane].fx[k];
+    column.inside[lane] = rows[lane].inside[k];
   }
-};
-
-// Those of one column of kGroup output rows.
-template <typename C>
-struct Column {
-  double y[kGroup], x[kGroup];
-  int32_t element[kGroup];
-  C fy[kGroup], fx[kGroup];
-  int32_t inside[kGroup];
-
-  Column(const std::vector<Row<C>>& rows, int64_t k) {
-    for (int lane = 0; lane < kGroup; ++lane) {
-      const Row<C>& row = rows[lane];
-      y[lane] = row.y[k];
-      x[lane] = row.x[k];
-      element[lane] = row.element[k];
-      fy[lane] = row.fy[k];
-      fx[lane] = row.fx[k];
-      inside[lane] = row.inside[k];
-    }
-  }
-  Places<C> places() const { return {y, x, element, fy, fx, inside}; }
-};
+  return column;
+}
 
 // Appends `lines` cache lines to the plan and returns the first one's bytes.
 std::byte* append(SamplingPlan& plan, int64_t lines) {
@@ -78,7 +41,7 @@ constexpr int64_t lines_of(int64_t elements, int64_t numbers) {
 
 // Adds a group of samples between four valid neighbours each.
 template <typename C>
-void add_whole_group(const Places<C>& at, SamplingPlan& plan, SampleGroup& group) {
+void add_whole_group(const Placed<C>& at, SamplingPlan& plan, SampleGroup& group) {
   group.kind = GroupKind::whole;
   group.data = static_cast<uint32_t>(plan.data.size());
   auto* element = reinterpret_cast<int32_t*>(append(plan, lines_of<C>(1, 2)));
@@ -91,7 +54,7 @@ void add_whole_group(const Places<C>& at, SamplingPlan& plan, SampleGroup& group
 // Any other group: the taps of resample_math.h for those of its samples that are not `whole`, side by side in memory
 // where they can be.
 template <typename C>
-void add_other_group(const Places<C>& at, uint16_t whole, bool nearest, const uint8_t* good, SamplingPlan& plan,
+void add_other_group(const Placed<C>& at, uint16_t whole, bool nearest, const uint8_t* good, SamplingPlan& plan,
                      SampleGroup& group) {
   const SourceShape& source = plan.source;
   const int64_t from_corner[4] = {0, 1, source.columns, source.columns + 1};
@@ -158,7 +121,7 @@ void add_other_group(const Places<C>& at, uint16_t whole, bool nearest, const ui
 }
 
 template <typename C>
-void add_group(const Places<C>& at, bool nearest, const uint8_t* good, SamplingPlan& plan, SampleGroup& group) {
+void add_group(const Placed<C>& at, bool nearest, const uint8_t* good, SamplingPlan& plan, SampleGroup& group) {
   unsigned whole = 0;  // bit l: the neighbours of sample l are all valid
   for (int lane = 0; lane < group.count; ++lane) {
     unsigned all = at.inside[lane] & 1;
@@ -175,13 +138,13 @@ void add_group(const Places<C>& at, bool nearest, const uint8_t* good, SamplingP
   }
 }
 
-// Whether samples of a whole tile, kGroup rows by as many columns from k on, change their source's row less often down
-// the columns than along the rows.
+// Whether the samples of a tile's rows change their source's row less often down the columns than along the rows.
 template <typename C>
-bool better_down(const std::vector<Row<C>>& rows, int64_t k, int64_t source_columns) {
+bool better_down(const Placed<C>* rows, int64_t source_columns) {
+  const double inverse = 1.0 / static_cast<double>(source_columns);
   int32_t line[kGroup][kGroup];
   for (int j = 0; j < kGroup; ++j) {
-    for (int i = 0; i < kGroup; ++i) line[j][i] = rows[j].element[k + i] / static_cast<int32_t>(source_columns);
+    for (int i = 0; i < kGroup; ++i) line[j][i] = static_cast<int32_t>(rows[j].element[i] * inverse);
   }
   int along = 0, down = 0;
   for (int j = 0; j < kGroup; ++j) {
@@ -204,69 +167,48 @@ bool is_simple(const SamplingPlan& plan, const SampleGroup* groups) {
   return true;
 }
 
-// Lays the groups' numbers in the order of the groups, in which they are read: worth it from the second use on, and
-// what simple tiles rely on.
-template <typename C>
-void sort_data(SamplingPlan& plan) {
-  std::vector<CacheLine> sorted;
-  sorted.reserve(plan.data.size());
-  for (SampleGroup& group : plan.groups) {
-    const int64_t lines = group.kind == GroupKind::whole      ? lines_of<C>(1, 2)
-                          : group.kind == GroupKind::weighted ? lines_of<C>(1, 4)
-                                                              : lines_of<C>(4, 4);
-    const auto from = plan.data.begin() + group.data;
-    group.data = static_cast<uint32_t>(sorted.size());
-    sorted.insert(sorted.end(), from, from + lines);
-  }
-  plan.data = std::move(sorted);
-}
-
+// Block after block, in each row after row; numbers in the order of their groups, in which they are read.
 template <typename C>
 void make(const Sampling& sampling, const Directions& directions, SamplingPlan& plan) {
   const int64_t rows = sampling.rows();
   const int64_t columns = plan.columns;
   const auto& kernels = selected_resample_kernels();
-  const int64_t height = plan.order == Order::tiles ? kGroup : 1;
-  std::vector<Row<C>> band(height, Row<C>(columns));
-
   const int64_t blocks = (columns + kGroup - 1) / kGroup;
-  plan.groups.resize(rows * blocks);
+  plan.groups.reserve(rows * blocks);
   plan.data.reserve(rows * blocks * lines_of<C>(1, 2));
-  const auto add = [&](const Places<C>& at, SampleGroup group, SampleGroup& place) {
+  const auto add = [&](const Placed<C>& at, int64_t first, int64_t count, bool down) {
+    SampleGroup group{};
+    group.first = static_cast<uint32_t>(first);
+    group.count = static_cast<uint8_t>(count);
+    group.down = down;
     add_group(at, sampling.grid.nearest, sampling.good, plan, group);
-    place = group;
+    plan.groups.push_back(group);
   };
-  for (int64_t first_row = 0; first_row < rows; first_row += height) {
-    const int64_t here = std::min(height, rows - first_row);
-    for (int64_t j = 0; j < here; ++j) {
-      Row<C>& row = band[j];
-      kernels.place_row(sampling, directions.cos.data(), directions.sin.data(), first_row + j, plan.float64,
-                        row.y.data(), row.x.data(), row.element.data(), row.fy.data(), row.fx.data(),
-                        row.inside.data());
-    }
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t k = block * kGroup;
-      SampleGroup* const place = plan.groups.data() + block * rows + first_row;
-      SampleGroup group{};
-      group.count = static_cast<uint8_t>(std::min<int64_t>(kGroup, columns - k));
-      const bool tile = here == kGroup && group.count == kGroup;
-      group.down = tile && better_down(band, k, plan.source.columns);
-      if (group.down) {
-        for (int i = 0; i < kGroup; ++i) {
-          group.first = static_cast<uint32_t>(first_row * columns + k + i);
-          add(Column<C>(band, k + i).places(), group, place[i]);
-        }
-      } else {
-        for (int64_t j = 0; j < here; ++j) {
-          group.first = static_cast<uint32_t>((first_row + j) * columns + k);
-          add(band[j].from(k), group, place[j]);
+  const int64_t height = plan.order == Order::tiles ? kGroup : 1;
+  Placed<C> band[kGroup];
+  for (int64_t k = 0; k < columns; k += kGroup) {
+    const int64_t count = std::min<int64_t>(kGroup, columns - k);
+    for (int64_t row = 0; row < rows; row += height) {
+      const int64_t here = std::min(height, rows - row);
+      for (int64_t j = 0; j < here; ++j) {
+        kernels.place(sampling, directions.cos.data(), directions.sin.data(), row + j, k, count, plan.float64,
+                      &band[j]);
+      }
+      const bool tile = here == kGroup && count == kGroup;
+      const bool down = tile && better_down(band, plan.source.columns);
+      for (int i = 0; i < here; ++i) {
+        if (down) {
+          add(column_of(band, i), row * columns + k + i, kGroup, true);
+        } else {
+          add(band[i], (row + i) * columns + k, count, false);
         }
       }
       if (!tile) continue;
-      const bool simple = is_simple<C>(plan, place);
+      SampleGroup* const groups = &plan.groups.back() - (kGroup - 1);
+      const bool simple = is_simple<C>(plan, groups);
       for (int i = 0; i < kGroup; ++i) {
-        place[i].place = static_cast<uint8_t>(i);
-        place[i].simple = simple;
+        groups[i].place = static_cast<uint8_t>(i);
+        groups[i].simple = simple;
       }
     }
   }
@@ -274,12 +216,22 @@ void make(const Sampling& sampling, const Directions& directions, SamplingPlan& 
 
 struct CachedPlan {
   Sampling sampling;
+  bool float64;
+  Order order;
   std::vector<uint8_t> good;
-  std::shared_ptr<const SamplingPlan> plan;
+  std::shared_ptr<const SamplingPlan> plan;  // null: not made yet
 
-  bool is_for(const Sampling& other, bool float64, Order order) const {
+  CachedPlan(const Sampling& sampling_, bool float64_, Order order_)
+      : sampling(sampling_), float64(float64_), order(order_) {
+    if (sampling.good == nullptr) return;
+    const SourceShape source = sampling.source();
+    good.assign(sampling.good, sampling.good + source.rows * source.columns);
+    sampling.good = nullptr;  // the caller's
+  }
+
+  bool is_for(const Sampling& other, bool in_float64, Order in_order) const {
     const PolarGrid &a = sampling.grid, &b = other.grid;
-    return sampling.kind == other.kind && plan->float64 == float64 && plan->order == order && a.height == b.height &&
+    return sampling.kind == other.kind && float64 == in_float64 && order == in_order && a.height == b.height &&
            a.width == b.width && a.n_radial == b.n_radial && a.n_angular == b.n_angular && a.r_min == b.r_min &&
            a.r_max == b.r_max && a.nearest == b.nearest && sampling.center_y == other.center_y &&
            sampling.center_x == other.center_x && good.empty() == (other.good == nullptr) &&
@@ -288,9 +240,13 @@ struct CachedPlan {
   std::size_t bytes() const { return plan->bytes() + good.size(); }
 };
 
+// Geometries remembered that came once.
+constexpr std::size_t kSeenGeometries = 16;
+
 struct PlanCache {
   std::mutex mutex;
   std::list<CachedPlan> plans;  // the last used first
+  std::list<CachedPlan> seen;   // without a plan, the last seen first
   std::size_t bytes = 0;
   int64_t hits = 0;
   int64_t misses = 0;
@@ -394,7 +350,10 @@ Directions::Directions(int64_t n_angular) : cos(n_angular), sin(n_angular) {
   }
 }
 
-void make_plan(const Sampling& sampling, const Directions& directions, bool float64, Order order, SamplingPlan& plan) {
+namespace {
+
+// An empty plan of `sampling`.
+void start(const Sampling& sampling, bool float64, Order order, SamplingPlan& plan) {
   plan.source = sampling.source();
   plan.columns = sampling.columns();
   plan.samples = sampling.rows() * sampling.columns();
@@ -404,6 +363,30 @@ void make_plan(const Sampling& sampling, const Directions& directions, bool floa
   plan.groups.clear();
   plan.data.clear();
   plan.weight.clear();
+}
+
+template <typename C>
+void add_rest(const Sampling& sampling, const Directions& directions, const std::vector<uint8_t>& done,
+              SamplingPlan& rest) {
+  const auto& kernels = selected_resample_kernels();
+  const int64_t rows = sampling.rows();
+  Placed<C> at;
+  for (std::size_t g = 0; g < done.size(); ++g) {
+    if (done[g] != 0) continue;
+    const int64_t j = static_cast<int64_t>(g) % rows, k = static_cast<int64_t>(g) / rows * kGroup;
+    SampleGroup group{};
+    group.first = static_cast<uint32_t>(j * rest.columns + k);
+    group.count = static_cast<uint8_t>(std::min<int64_t>(kGroup, rest.columns - k));
+    kernels.place(sampling, directions.cos.data(), directions.sin.data(), j, k, group.count, rest.float64, &at);
+    add_group(at, sampling.grid.nearest, sampling.good, rest, group);
+    rest.groups.push_back(group);
+  }
+}
+
+}  // namespace
+
+void make_plan(const Sampling& sampling, const Directions& directions, bool float64, Order order, SamplingPlan& plan) {
+  start(sampling, float64, order, plan);
   if (float64) {
     make<double>(sampling, directions, plan);
   } else {
@@ -411,28 +394,41 @@ void make_plan(const Sampling& sampling, const Directions& directions, bool floa
   }
 }
 
-std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, Order order) {
+void sample_once(const Sampling& sampling, const Directions& directions, DType dtype, DType out_dtype,
+                 const void* image, const void* next, double fill, void* out, SamplingPlan& rest) {
+  start(sampling, dtype == DType::f64, Order::rows, rest);
+  const auto& kernels = selected_resample_kernels();
+  std::vector<uint8_t> done(sampling.rows() * ((rest.columns + kGroup - 1) / kGroup));
+  kernels.forward_once(dtype, out_dtype, image, sampling, directions.cos.data(), directions.sin.data(), next, out,
+                       done.data());
+  rest.float64 ? add_rest<double>(sampling, directions, done, rest) : add_rest<float>(sampling, directions, done, rest);
+  kernels.forward(dtype, out_dtype, image, rest.view(), 0, static_cast<int64_t>(rest.groups.size()), fill, out, false,
+                  Prefetch{});
+}
+
+std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, Order order, bool at_once) {
   PlanCache& c = cache();
+  const auto is_it = [&](const CachedPlan& entry) { return entry.is_for(sampling, float64, order); };
   {
     const std::lock_guard lock(c.mutex);
-    for (auto it = c.plans.begin(); it != c.plans.end(); ++it) {
-      if (!it->is_for(sampling, float64, order)) continue;
-      c.plans.splice(c.plans.begin(), c.plans, it);
+    const auto found = std::ranges::find_if(c.plans, is_it);
+    if (found != c.plans.end()) {
+      c.plans.splice(c.plans.begin(), c.plans, found);
       ++c.hits;
       return c.plans.front().plan;
     }
     ++c.misses;
+    if (!at_once && c.seen.remove_if(is_it) == 0) {
+      c.seen.emplace_front(sampling, float64, order);
+      if (c.seen.size() > kSeenGeometries) c.seen.pop_back();
+      return nullptr;
+    }
   }
   // Made without the lock: two threads may make the same plan, and both are right.
   auto plan = std::make_shared<SamplingPlan>();
   make_plan(sampling, Directions(sampling.grid.n_angular), float64, order, *plan);
-  float64 ? sort_data<double>(*plan) : sort_data<float>(*plan);
-  CachedPlan entry{sampling, {}, plan};
-  if (sampling.good != nullptr) {
-    const SourceShape source = sampling.source();
-    entry.good.assign(sampling.good, sampling.good + source.rows * source.columns);
-    entry.sampling.good = nullptr;
-  }
+  CachedPlan entry(sampling, float64, order);
+  entry.plan = plan;
   const std::lock_guard lock(c.mutex);
   if (entry.bytes() <= kPlanCacheBytes) {
     c.bytes += entry.bytes();
@@ -455,6 +451,7 @@ void clear_plan_cache() {
   PlanCache& c = cache();
   const std::lock_guard lock(c.mutex);
   c.plans.clear();
+  c.seen.clear();
   c.bytes = 0;
   c.hits = 0;
   c.misses = 0;

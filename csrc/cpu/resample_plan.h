@@ -14,6 +14,7 @@
 #include <mutex>
 #include <vector>
 
+#include "../common/element.h"
 #include "../common/resample_math.h"
 #include "capability.h"
 #include "lanes_simd.h"
@@ -93,9 +94,16 @@ struct Directions {
 // Makes `plan` the plan of `sampling`, reusing its memory.
 void make_plan(const Sampling& sampling, const Directions& directions, bool float64, Order order, SamplingPlan& plan);
 
+// Samples an image whose geometry is not used again: each group as soon as it is placed, without a plan. `rest`
+// becomes that of the groups with samples that lack a neighbour, and so has the weights of all. The rest as in
+// ResampleKernels' forward_once.
+void sample_once(const Sampling& sampling, const Directions& directions, DType dtype, DType out_dtype,
+                 const void* image, const void* next, double fill, void* out, SamplingPlan& rest);
+
 // The plan of `sampling` from the cache, or made now. Plans lie there by geometry, centre and the mask's content, the
-// last used ones, up to kPlanCacheBytes; larger ones are made at each call.
-std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, Order order);
+// last used ones, up to kPlanCacheBytes; larger ones are made at each call. Unless `at_once`, null for a geometry that
+// is asked for the first time: making its plan takes longer than a few images without one.
+std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, Order order, bool at_once);
 
 constexpr std::size_t kPlanCacheBytes = std::size_t{256} << 20;
 

@@ -11,8 +11,14 @@ namespace {
 
 // The largest integer not above `value`, which lies within the range of int32.
 CDIFAST_HOST F64 floor_of(F64 value) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<F64>(_mm512_roundscale_pd(value, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+#elif defined(__AVX2__)
+  return reinterpret_cast<F64>(_mm256_floor_pd(value));
+#else
   const F64 toward_zero = __builtin_convertvector(__builtin_convertvector(value, I32Half), F64);
   return toward_zero > value ? toward_zero - 1.0 : toward_zero;
+#endif
 }
 
 // `value` where it lies between the bounds; NaN gives the lower one.
@@ -22,18 +28,16 @@ CDIFAST_HOST F64 bounded(F64 value, double low, double high) {
 }
 
 template <typename C>
-void place(const SourceShape& source, bool nearest, int64_t columns, const double* __restrict y,
-           const double* __restrict x, int32_t* __restrict element, C* __restrict fy, C* __restrict fx,
-           int32_t* __restrict inside) {
+CDIFAST_HOST void place_at(const SourceShape& source, bool nearest, Placed<C>& at) {
   typedef C Fraction __attribute__((vector_size(kWidth64 * sizeof(C))));
   const double last_row = static_cast<double>(source.rows - 2);
   const double last_column = static_cast<double>(source.columns - 2);
   const double half = nearest ? 0.5 : 0.0;
   const double keep = nearest ? 0.0 : 1.0;
-  for (int64_t k = 0; k < columns; k += kWidth64) {  // the arrays have room for a whole last vector
+  for (int k = 0; k < kGroup; k += kWidth64) {
     // Positions outside stay outside within these bounds, and fit int32.
-    const F64 at_y = bounded(load<F64>(y + k), -2.0, last_row + 4.0) + half;
-    const F64 at_x = bounded(load<F64>(x + k), -2.0, last_column + 4.0) + half;
+    const F64 at_y = bounded(load<F64>(at.y + k), -2.0, last_row + 4.0) + half;
+    const F64 at_x = bounded(load<F64>(at.x + k), -2.0, last_column + 4.0) + half;
     // A sample within rounding of a pixel centre is put on it: what it does not reach has coefficient 0 exactly.
     const F64 base_y = floor_of(at_y + kNegligibleWeight);
     const F64 base_x = floor_of(at_x + kNegligibleWeight);
@@ -41,41 +45,43 @@ void place(const SourceShape& source, bool nearest, int64_t columns, const doubl
     const F64 rest_x = (at_x - base_x) * keep;
     const auto whole = (base_y >= 0.0) & (base_y <= last_row) & (base_x >= 0.0) & (base_x <= last_column);
     const F64 first = whole ? base_y * static_cast<double>(source.columns) + base_x : F64{};  // exact: below 2^31
-    store(fy + k, __builtin_convertvector(rest_y > kNegligibleWeight ? rest_y : F64{}, Fraction));
-    store(fx + k, __builtin_convertvector(rest_x > kNegligibleWeight ? rest_x : F64{}, Fraction));
-    store(element + k, __builtin_convertvector(first, I32Half));
-    store(inside + k, __builtin_convertvector(whole, I32Half));
+    store(at.fy + k, __builtin_convertvector(rest_y > kNegligibleWeight ? rest_y : F64{}, Fraction));
+    store(at.fx + k, __builtin_convertvector(rest_x > kNegligibleWeight ? rest_x : F64{}, Fraction));
+    store(at.element + k, __builtin_convertvector(first, I32Half));
+    store(at.inside + k, __builtin_convertvector(whole, I32Half));
   }
 }
 
-void place_row(const Sampling& sampling, const double* cosines, const double* sines, int64_t row, bool float64,
-               double* y, double* x, int32_t* element, void* fy, void* fx, int32_t* inside) {
+template <typename C>
+CDIFAST_HOST void place_typed(const Sampling& sampling, const double* cosines, const double* sines, int64_t row,
+                              int64_t first, int64_t count, Placed<C>& at) {
   const PolarGrid& grid = sampling.grid;
-  int64_t columns = 0;
-  SourceShape source{};
   if (sampling.kind == SamplingKind::polar) {
-    source = polar_source(grid);
-    columns = grid.n_angular;
     const double radius = grid.radius(row);
 #pragma omp simd
-    for (int64_t k = 0; k < columns; ++k) {
-      const Position at = polar_position(radius, cosines[k], sines[k], sampling.center_y, sampling.center_x);
-      y[k] = at.y;
-      x[k] = at.x;
+    for (int64_t k = 0; k < count; ++k) {
+      const Position place =
+          polar_position(radius, cosines[first + k], sines[first + k], sampling.center_y, sampling.center_x);
+      at.y[k] = place.y;
+      at.x[k] = place.x;
     }
+    place_at(polar_source(grid), grid.nearest, at);
   } else {
-    source = cartesian_source(grid);
-    columns = grid.width;
-    for (int64_t k = 0; k < columns; ++k) {
-      const Position at = cartesian_position(grid, row, k, sampling.center_y, sampling.center_x);
-      y[k] = at.y;
-      x[k] = at.x;
+    for (int64_t k = 0; k < count; ++k) {
+      const Position place = cartesian_position(grid, row, first + k, sampling.center_y, sampling.center_x);
+      at.y[k] = place.y;
+      at.x[k] = place.x;
     }
+    place_at(cartesian_source(grid), grid.nearest, at);
   }
+}
+
+void place(const Sampling& sampling, const double* cosines, const double* sines, int64_t row, int64_t first,
+           int64_t count, bool float64, void* placed) {
   if (float64) {
-    place(source, grid.nearest, columns, y, x, element, static_cast<double*>(fy), static_cast<double*>(fx), inside);
+    place_typed(sampling, cosines, sines, row, first, count, *static_cast<Placed<double>*>(placed));
   } else {
-    place(source, grid.nearest, columns, y, x, element, static_cast<float*>(fy), static_cast<float*>(fx), inside);
+    place_typed(sampling, cosines, sines, row, first, count, *static_cast<Placed<float>*>(placed));
   }
 }
 
@@ -92,12 +98,12 @@ CDIFAST_HOST void neighbours(const T* image, int64_t columns, int32_t last, cons
 }
 
 template <bool simple, typename T>
-CDIFAST_HOST void whole_samples(const T* image, int64_t columns, int32_t last, const GroupData<float>& data,
-                                float* values) {
+CDIFAST_HOST void whole_samples(const T* image, int64_t columns, int32_t last, const int32_t* element, const float* fy,
+                                const float* fx, float* values) {
   for (int v = 0; v < kGroup; v += kWidth) {
     F32 value[4]{}, coefficient[4];
-    neighbours(image, columns, last, data.element + v, value);
-    between(load<F32>(data.number + v), load<F32>(data.number + kGroup + v), coefficient);
+    neighbours(image, columns, last, element + v, value);
+    between(load<F32>(fy + v), load<F32>(fx + v), coefficient);
     F32 sum = coefficient[0] * value[0];
     for (int t = 1; t < 4; ++t) {
       sum = multiply_add(coefficient[t], simple ? value[t] : where_used(coefficient[t], value[t]), sum);
@@ -144,13 +150,13 @@ CDIFAST_HOST double sample(const double* corner, int64_t columns, const double (
 }
 
 template <bool simple>
-CDIFAST_HOST void whole_samples(const double* image, int64_t columns, int32_t /*last*/, const GroupData<double>& data,
-                                double* values) {
+CDIFAST_HOST void whole_samples(const double* image, int64_t columns, int32_t /*last*/, const int32_t* element,
+                                const double* fy, const double* fx, double* values) {
 #pragma omp simd
   for (int lane = 0; lane < kGroup; ++lane) {
     double coefficient[4];
-    between(data.number[lane], data.number[kGroup + lane], coefficient);
-    values[lane] = sample(image + data.element[lane], columns, coefficient);
+    between(fy[lane], fx[lane], coefficient);
+    values[lane] = sample(image + element[lane], columns, coefficient);
   }
 }
 
@@ -196,7 +202,7 @@ CDIFAST_HOST void sample_group(const T* image, const PlanView& plan, const Sampl
   const GroupData<C> data = data_of<C>(plan, group);
   switch (group.kind) {
     case GroupKind::whole:
-      whole_samples<false>(image, columns, last, data, values);
+      whole_samples<false>(image, columns, last, data.element, data.number, data.number + kGroup, values);
       break;
     case GroupKind::weighted:
       weighted_samples(image, columns, last, data, values);
@@ -210,13 +216,12 @@ CDIFAST_HOST void sample_group(const T* image, const PlanView& plan, const Sampl
 }
 
 template <typename C, typename O>
-CDIFAST_HOST void store_row(const SampleGroup& group, const C* values, O* out, bool stream) {
-  O* target = out + group.first;
-  if (stream && group.count == kGroup && store_past_caches(target, values)) return;
-  if (group.count == kGroup) {
+CDIFAST_HOST void store_row(const C* values, int64_t count, O* target, bool stream) {
+  if (stream && count == kGroup && store_past_caches(target, values)) return;
+  if (count == kGroup) {
     for (int lane = 0; lane < kGroup; ++lane) store_element(target[lane], values[lane]);
   } else {
-    for (int lane = 0; lane < group.count; ++lane) store_element(target[lane], values[lane]);
+    for (int lane = 0; lane < count; ++lane) store_element(target[lane], values[lane]);
   }
 }
 
@@ -281,7 +286,7 @@ void run_simple_tile(const T* image, const PlanView& plan, const SampleGroup& fi
   GroupData<C> data = data_of<C>(plan, first);
   O* target = out + first.first;
   const auto next = [&](C* values) {
-    whole_samples<true>(image, columns, last, data, values);
+    whole_samples<true>(image, columns, last, data.element, data.number, data.number + kGroup, values);
     data.element = reinterpret_cast<const int32_t*>(data.number + 2 * kGroup);
     data.number = reinterpret_cast<const C*>(data.element + kGroup);
   };
@@ -293,8 +298,7 @@ void run_simple_tile(const T* image, const PlanView& plan, const SampleGroup& fi
     for (int r = 0; r < kGroup; ++r, target += plan.columns) {
       alignas(64) C values[kGroup];
       next(values);
-      if (stream && store_past_caches(target, values)) continue;
-      for (int lane = 0; lane < kGroup; ++lane) store_element(target[lane], values[lane]);
+      store_row(values, kGroup, target, stream);
     }
   }
 }
@@ -314,27 +318,88 @@ void run(const T* image, const PlanView& plan, int64_t begin, int64_t end, compu
     }
     sample_group(image, plan, group, fill, values[group.place]);
     if (!group.down) {
-      store_row(group, values[group.place], out, stream);
+      store_row(values[group.place], group.count, out + group.first, stream);
     } else if (group.place == kGroup - 1) {
       store_columns(values, out + group.first - (kGroup - 1), plan.columns, stream);
     }
   }
 }
 
-void forward(DType dtype, DType out_dtype, const void* image, const PlanView& plan, int64_t begin, int64_t end,
-             double fill, void* out, bool stream, const Prefetch& prefetch) {
+// Calls f(images' type, that of the result) with typed pointers' tags: see ResampleKernels::forward.
+template <typename F>
+void dispatch_result(DType dtype, DType out_dtype, const F& f) {
   dispatch_element(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    using O = resampled_t<T>;
     using C = compute_t<T>;
-    const T* source = static_cast<const T*>(image);
     if (out_dtype == DType::f32 && sizeof(C) == 4) {
-      run(source, plan, begin, end, static_cast<C>(fill), static_cast<C*>(out), stream, prefetch);
+      f(T{}, C{});
     } else {
-      run(source, plan, begin, end, static_cast<C>(fill), static_cast<O*>(out), stream, prefetch);
+      f(T{}, resampled_t<T>{});
     }
   });
+}
+
+void forward(DType dtype, DType out_dtype, const void* image, const PlanView& plan, int64_t begin, int64_t end,
+             double fill, void* out, bool stream, const Prefetch& prefetch) {
+  dispatch_result(dtype, out_dtype, [&](auto source, auto result) {
+    using T = decltype(source);
+    using O = decltype(result);
+    run(static_cast<const T*>(image), plan, begin, end, static_cast<compute_t<T>>(fill), static_cast<O*>(out), stream,
+        prefetch);
+  });
   if (stream) finish_streaming();
+}
+
+template <typename C>
+CDIFAST_HOST bool all_neighbours_valid(const Placed<C>& at, int64_t count, const uint8_t* good, int64_t columns) {
+  int32_t whole = -1;
+  for (int64_t lane = 0; lane < count; ++lane) whole &= at.inside[lane];
+  if (good == nullptr || whole == 0) return whole != 0;
+  for (int64_t lane = 0; lane < count; ++lane) {
+    const uint8_t* corner = good + at.element[lane];
+    whole &= corner[0] & corner[1] & corner[columns] & corner[columns + 1];
+  }
+  return whole != 0;
+}
+
+template <typename T, typename O>
+void once(const T* image, const Sampling& sampling, const double* cosines, const double* sines, const void* next,
+          O* out, uint8_t* done) {
+  using C = compute_t<T>;
+  const SourceShape source = sampling.source();
+  const int64_t rows = sampling.rows(), columns = sampling.columns();
+  const auto last = static_cast<int32_t>(source.rows * source.columns - 1);
+  const int64_t next_bytes = next == nullptr ? 0 : source.rows * source.columns * static_cast<int64_t>(sizeof(T));
+  const int64_t step = next_bytes / (rows * ((columns + kGroup - 1) / kGroup)) + 1;
+  int64_t asked = 0;
+  for (int64_t k = 0; k < columns; k += kGroup) {
+    const int64_t count = columns - k < kGroup ? columns - k : kGroup;
+    // One group is placed while the one before is sampled, which would wait for what has just been stored.
+    Placed<C> groups[2];
+    const auto place_group = [&](int64_t j) { place_typed(sampling, cosines, sines, j, k, count, groups[j & 1]); };
+    place_group(0);
+    for (int64_t j = 0; j < rows; ++j) {
+      if (j + 1 < rows) place_group(j + 1);
+      for (const int64_t end = asked + step; asked < end && asked < next_bytes; asked += kLineBytes) {
+        __builtin_prefetch(static_cast<const char*>(next) + asked, 0, 2);
+      }
+      const Placed<C>& group = groups[j & 1];
+      const bool whole = all_neighbours_valid(group, count, sampling.good, source.columns);
+      *done++ = whole ? 1 : 0;
+      if (!whole) continue;
+      alignas(64) C values[kGroup];
+      whole_samples<false>(image, source.columns, last, group.element, group.fy, group.fx, values);
+      store_row(values, count, out + j * columns + k, false);
+    }
+  }
+}
+
+void forward_once(DType dtype, DType out_dtype, const void* image, const Sampling& sampling, const double* cosines,
+                  const double* sines, const void* next, void* out, uint8_t* done) {
+  dispatch_result(dtype, out_dtype, [&](auto source, auto result) {
+    once(static_cast<const decltype(source)*>(image), sampling, cosines, sines, next,
+         static_cast<decltype(result)*>(out), done);
+  });
 }
 
 // --- adjoint
@@ -394,6 +459,6 @@ void adjoint(DType dtype, const void* grad, const PlanView& plan, void* grad_ima
 
 }  // namespace
 
-const ResampleKernels resample_kernels = {place_row, forward, adjoint};
+const ResampleKernels resample_kernels = {place, forward, forward_once, adjoint};
 
 }  // namespace cdifast::cpu::CDIFAST_ISA

@@ -23,16 +23,19 @@ struct Prefetch {
 };
 
 struct ResampleKernels {
-  // Where the samples of row `row` of the output lie: positions y and x; the first of four neighbours and the
-  // position's fractions between them (float or double); whether all four lie in the source (-1 or 0). The arrays have
-  // room for kGroup more than the row's samples.
-  void (*place_row)(const Sampling& sampling, const double* cosines, const double* sines, int64_t row, bool float64,
-                    double* y, double* x, int32_t* element, void* fy, void* fx, int32_t* inside);
+  // Puts the `count` samples of row `row` of the output from column `first` on, at most a group, into a Placed<float>
+  // or Placed<double>.
+  void (*place)(const Sampling& sampling, const double* cosines, const double* sines, int64_t row, int64_t first,
+                int64_t count, bool float64, void* placed);
   // out[s] = sample s of `image`, for the plan's groups begin to end, whole tiles. `image` has the type `dtype`; `out`
   // the same one, or float for integers, or `out_dtype` f32 in any case where the plan holds floats. With `stream`,
   // results go round the caches.
   void (*forward)(DType dtype, DType out_dtype, const void* image, const PlanView& plan, int64_t begin, int64_t end,
                   double fill, void* out, bool stream, const Prefetch& prefetch);
+  // The same without a plan, but for groups with samples that lack one of their neighbours: done[g] says whether group
+  // g of a plan in rows was sampled. `next` is asked for meanwhile: the image to come, unless null.
+  void (*forward_once)(DType dtype, DType out_dtype, const void* image, const Sampling& sampling, const double* cosines,
+                       const double* sines, const void* next, void* out, uint8_t* done);
   // grad_image += the adjoint of forward applied to grad, in compute_t of `dtype`.
   void (*adjoint)(DType dtype, const void* grad, const PlanView& plan, void* grad_image);
 };

@@ -17,7 +17,7 @@ def _empty_cache() -> None:
 
 
 def test_a_plan_is_made_once_for_a_geometry_and_the_content_of_its_mask() -> None:
-    images = torch.rand(2, 40, 40)
+    images = torch.rand(8, 40, 40)
     mask = torch.rand(40, 40) > 0.1
     first = ops.polar_resample(images, 8, 24, mask=mask)
     assert torch.equal(ops.polar_resample(images, 8, 24, mask=mask.clone()), first)
@@ -27,16 +27,34 @@ def test_a_plan_is_made_once_for_a_geometry_and_the_content_of_its_mask() -> Non
     for other in ({"r_max": 15.0}, {"center": (19.0, 20.0)}, {"interpolation": "nearest"}):
         ops.polar_resample(images, 8, 24, **other)  # type: ignore[call-overload]
     ops.polar_resample(images.double(), 8, 24)
-    ops.cartesian_resample(torch.rand(40, 40), 8, 24)
+    ops.cartesian_resample(torch.rand(8, 40, 40), 8, 24)
     info = _C.plan_cache_info()
     assert (info["plans"], info["misses"], info["hits"]) == (7, 7, 1)
     # A centre for each image is not kept.
-    ops.polar_resample(images, 8, 24, center=torch.rand(2, 2) + 19)
+    ops.polar_resample(images, 8, 24, center=torch.rand(8, 2) + 19)
     assert _C.plan_cache_info()["plans"] == 7
 
 
+def test_a_few_images_make_a_plan_when_their_geometry_comes_again() -> None:
+    """An image after another, each with its own centre, would make plans that nothing uses."""
+    image = torch.rand(40, 40)
+    first = ops.polar_resample(image, 8, 24, center=(19.0, 20.0))
+    for k in range(5):
+        ops.polar_resample(image, 8, 24, center=(19.0 + k / 7, 20.5))
+    assert _C.plan_cache_info()["plans"] == 0
+    assert torch.equal(ops.polar_resample(image, 8, 24, center=(19.0, 20.0)), first)
+    assert _C.plan_cache_info()["plans"] == 1
+    assert torch.equal(ops.polar_resample(image, 8, 24, center=(19.0, 20.0)), first)
+    assert _C.plan_cache_info()["hits"] == 1
+    # Only so many are remembered.
+    for k in range(20):
+        ops.polar_resample(image, 8, 24, center=(18.0, 20.0 + k / 7))
+    ops.polar_resample(image, 8, 24, center=(18.0, 20.0))
+    assert _C.plan_cache_info()["plans"] == 1
+
+
 def test_the_cache_is_bounded() -> None:
-    image = torch.rand(1, 600, 600)
+    image = torch.rand(5, 600, 600)
     for k in range(30):
         ops.polar_resample(image, 800, 1000, r_max=290.0 + k / 100)  # 10 MB each
     info = _C.plan_cache_info()
