@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from .call import Call, EntryTimer
 
@@ -72,9 +76,33 @@ def test_bandwidth(name: str, size: int, entry: EntryTimer) -> None:
     entry("bytes", name, lambda: BANDWIDTHS[name](size), None, size=size)
 
 
+def in_registers(operations: int, folder: Path) -> Call:
+    """As many multiply-adds without a load or a store, shared out among torch's threads."""
+    library = folder / "multiply_adds.so"
+    source = Path(__file__).with_name("multiply_adds.cpp")
+    command = [os.environ.get("CXX", "c++"), "-O3", "-march=native", "-std=c++20", "-shared", "-fPIC"]
+    subprocess.run([*command, str(source), "-o", str(library)], check=True)
+    run = ctypes.CDLL(str(library)).multiply_adds
+    run.argtypes = (ctypes.c_int64, ctypes.c_void_p)
+    threads = torch.get_num_threads()
+    sums = [torch.zeros(12) for _ in range(threads)]
+    pool = ThreadPoolExecutor(threads)
+
+    def share(mine: Tensor) -> Tensor:
+        run(operations // threads, mine.data_ptr())
+        return mine
+
+    return Call(lambda: list(pool.map(share, sums)), operations, tolerance=None)
+
+
 def test_multiply_adds(entry: EntryTimer) -> None:
-    """Two operations a multiply-add. A product of this size runs at the peak of the units, less a few percent."""
+    """Two operations a multiply-add."""
     left, right = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
     out = torch.empty(MATRIX, MATRIX)
     product = Call(lambda: torch.mm(left, right, out=out), 2 * MATRIX**3, tolerance=None)
     entry("operations", "torch.mm", lambda: product, None, size=MATRIX)
+
+
+def test_multiply_adds_in_registers(entry: EntryTimer, tmp_path: Path) -> None:
+    """As many as that product has: what no product reaches, which loads its factors."""
+    entry("operations", "registers", lambda: in_registers(2 * MATRIX**3, tmp_path), None, size=MATRIX)

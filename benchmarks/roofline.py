@@ -121,8 +121,8 @@ def limits(results: Results, threads: int) -> Limits | None:
         if entry.family == "limits" and entry.threads == threads:
             kind = rates.setdefault(entry.name.split(",")[0], {})  # "copy, memcpy" is another way to copy
             kind[entry.size] = max(kind.get(entry.size, 0), 1 / entry.timing.item_seconds)
-    products = rates.pop("torch.mm", {})
-    return Limits(rates, max(products.values())) if rates and products else None
+    operations = [*rates.pop("torch.mm", {}).values(), *rates.pop("registers", {}).values()]
+    return Limits(rates, max(operations)) if rates and operations else None
 
 
 def standings(results: Results, kernels: Sequence[Kernel]) -> list[Standing]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import made_up
 import pytest
+import torch
 
-from benchmarks import kernels, roofline, roofline_page
+from benchmarks import bench_limits, kernels, roofline, roofline_page
 from benchmarks.peers.geometry import Polar
 from benchmarks.roofline import Kernel, Need
 
@@ -24,6 +26,21 @@ def test_limits_are_rates_of_the_entries() -> None:
     assert found.rates["fill"][1 << 20] == pytest.approx(5e9)
     assert found.operations == pytest.approx(100e9)
     assert roofline.limits(made_up.results(entries=made_up.limits()), threads=1) is None
+
+
+def test_multiply_adds_in_registers_count_where_they_are_faster_than_a_product() -> None:
+    for rate in (150e9, 50e9):
+        registers = made_up.entry("limits", "operations", "registers", 2048, 2**34 / rate, items=2**34)
+        found = roofline.limits(made_up.results(entries=[*made_up.limits(), registers]), threads=2)
+        assert found is not None
+        assert found.operations == pytest.approx(max(rate, 100e9))
+
+
+def test_multiply_adds_in_registers_are_done(tmp_path: Path) -> None:
+    """s = s / 2 + 1 / 4 ends at 1/2, on every thread."""
+    sums = bench_limits.in_registers(10**6, tmp_path).run()
+    assert len(sums) == torch.get_num_threads()
+    assert all(torch.all(found == 0.5) for found in sums)
 
 
 def test_the_faster_way_to_copy_counts() -> None:
