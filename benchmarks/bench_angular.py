@@ -41,6 +41,15 @@ def scipy_fft(maps: Tensor, pairs: Pairs) -> Call:
     return peers.scipy_fft(maps, first, second)
 
 
+def transform_alone(maps: Tensor, pairs: Pairs) -> Call:
+    """What is left to a transform by MKL where the products of the spectra cost nothing: no peer, a measure of ours."""
+    n_angular = maps.shape[-1]
+    count = len(indices(pairs, maps.shape[-2]))
+    products = torch.randn(len(maps), count, n_angular // 2 + 1, dtype=torch.complex64)
+    out = torch.empty(len(maps), count, n_angular)
+    return Call(lambda: torch.fft.irfft(products, n=n_angular, out=out), len(maps), tolerance=None)
+
+
 def by_reference(maps: Tensor, pairs: Pairs) -> Call:
     """One map."""
     maps, listed = maps[:1], indices(pairs, maps.shape[-2])
@@ -59,7 +68,12 @@ def exact_gradient(size: int) -> Tensor:
     return backward(peers.torch_fft, maps(size, 1).double()).run()
 
 
-FORWARD: dict[str, Callable[..., Call]] = {"ours, out=": ours, "scipy.fft": scipy_fft, "reference": by_reference}
+FORWARD: dict[str, Callable[..., Call]] = {
+    "ours, out=": ours,
+    "scipy.fft": scipy_fft,
+    "torch.fft.irfft alone": transform_alone,
+    "reference": by_reference,
+}
 BACKWARD: dict[str, Callable[[Tensor], Tensor]] = {"ours": ops.angular_correlation, "torch.fft": peers.torch_fft}
 
 
