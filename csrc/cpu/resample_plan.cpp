@@ -240,8 +240,8 @@ struct CachedPlan {
   std::size_t bytes() const { return plan->bytes() + good.size(); }
 };
 
-// Geometries remembered that came once.
-constexpr std::size_t kSeenGeometries = 16;
+// Geometries remembered that came once, each with its mask.
+constexpr std::size_t kSeenGeometries = 4;
 
 struct PlanCache {
   std::mutex mutex;

@@ -39,7 +39,7 @@ def test_a_few_images_make_a_plan_when_their_geometry_comes_again() -> None:
     """An image after another, each with its own centre, would make plans that nothing uses."""
     image = torch.rand(40, 40)
     first = ops.polar_resample(image, 8, 24, center=(19.0, 20.0))
-    for k in range(5):
+    for k in range(3):
         ops.polar_resample(image, 8, 24, center=(19.0 + k / 7, 20.5))
     assert _C.plan_cache_info()["plans"] == 0
     assert torch.equal(ops.polar_resample(image, 8, 24, center=(19.0, 20.0)), first)
@@ -47,7 +47,7 @@ def test_a_few_images_make_a_plan_when_their_geometry_comes_again() -> None:
     assert torch.equal(ops.polar_resample(image, 8, 24, center=(19.0, 20.0)), first)
     assert _C.plan_cache_info()["hits"] == 1
     # Only so many are remembered.
-    for k in range(20):
+    for k in range(5):
         ops.polar_resample(image, 8, 24, center=(18.0, 20.0 + k / 7))
     ops.polar_resample(image, 8, 24, center=(18.0, 20.0))
     assert _C.plan_cache_info()["plans"] == 1
