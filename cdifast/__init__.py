@@ -32,7 +32,7 @@ def _load_extension() -> None:
         from . import _C
     except ImportError as error:
         message = f"cdifast's compiled operators cannot be used under torch {torch.__version__}: {error}."
-        if not os.environ.get("CDIFAST_CPU_CAPABILITY"):
+        if not os.environ.get("CDIFAST_CPU_CAPABILITY") and not os.environ.get("CDIFAST_CPU_GATHER"):
             message += " Install the package again; a source tree is not importable in place without `pip install`."
         raise ImportError(message) from error
     built = _C.build_info()["version"]

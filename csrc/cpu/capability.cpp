@@ -26,6 +26,21 @@ bool supported([[maybe_unused]] Capability wanted) {
 #endif
 }
 
+bool choose_gathers() {
+  if (const char* asked = std::getenv("CDIFAST_CPU_GATHER"); asked != nullptr && *asked != '\0') {
+    if (std::string(asked) != "0" && std::string(asked) != "1") {
+      throw std::runtime_error(std::string("CDIFAST_CPU_GATHER=") + asked + ": expected 0 or 1");
+    }
+    return *asked == '1';
+  }
+#if defined(CDIFAST_X86_VARIANTS)
+  // Sapphire Rapids was the first to have it.
+  return __builtin_cpu_supports("avx512fp16") && __builtin_cpu_is("intel");
+#else
+  return false;
+#endif
+}
+
 Capability choose() {
   if (const char* asked = std::getenv("CDIFAST_CPU_CAPABILITY"); asked != nullptr && *asked != '\0') {
     for (size_t i = 0; i < kNames.size(); ++i) {
@@ -46,8 +61,13 @@ Capability choose() {
 
 }  // namespace
 
+bool fast_gathers = false;
+
 Capability capability() {
-  static const Capability chosen = choose();
+  static const Capability chosen = [] {
+    fast_gathers = choose_gathers();
+    return choose();
+  }();
   return chosen;
 }
 

@@ -9,10 +9,15 @@ enum class Capability { baseline, avx2, avx512 };
 
 // The best set that this build holds and this machine runs, or the one that the environment variable
 // CDIFAST_CPU_CAPABILITY (baseline, avx2, avx512) asks for. Throws std::runtime_error where it asks for one
-// that is unknown, not built or not supported by the machine.
+// that is unknown, not built or not supported by the machine, or CDIFAST_CPU_GATHER for neither 0 nor 1.
 Capability capability();
 
 std::string capability_name();
+
+// Whether the AVX-512 kernels use gather instructions, or loads and inserts. AMD's processors up to Zen 5, and Intel's
+// before Sapphire Rapids with the microcode against gather data sampling, run a gather as a long microprogram; Sapphire
+// Rapids and later do not. CDIFAST_CPU_GATHER (0 or 1) asks for either. Set by capability().
+extern bool fast_gathers;
 
 // Picks one of an operator's kernel tables; the arguments are in the order of Capability.
 template <typename Table>

@@ -267,7 +267,7 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
   auto* target = static_cast<char*>(out.mutable_data_ptr());
   const int64_t map_bytes = n_radial * n_radial * static_cast<int64_t>(out.element_size());
   const int64_t samples = n_radial * n_angular;
-  const Planner planner(geometry, dtype == DType::f64, Order::tiles, count);
+  const Planner planner(geometry, dtype == DType::f64, count);
   dispatch_floating(rings_dtype, [&](auto tag) {
     using C = compute_t<typename decltype(tag)::type>;
     // The validity weights as rings and pairs, where some sample is not fully valid.

@@ -285,6 +285,34 @@ CDIFAST_HOST Vector<C> load_numbers(const T* source) {
   }
 }
 
+// The way back: bit for bit what store_element gives.
+CDIFAST_HOST void store_numbers(float* target, Vector<float> value) { store_vector<float>(target, value); }
+CDIFAST_HOST void store_numbers(double* target, Vector<double> value) { store_vector<double>(target, value); }
+
+typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
+typedef uint16_t HalfBits __attribute__((vector_size(kVectorBytes / 2)));
+
+CDIFAST_HOST void store_numbers(BFloat16* target, Vector<float> value) {
+  const Bits bits = reinterpret_cast<Bits>(value);
+  const Bits rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const Bits result = (bits & 0x7fffffffu) > 0x7f800000u ? (bits >> 16) | 0x40u : rounded;
+  const HalfBits halves = __builtin_convertvector(result, HalfBits);
+  __builtin_memcpy(target, &halves, sizeof halves);
+}
+
+CDIFAST_HOST void store_numbers(Half* target, Vector<float> value) {
+  const Bits bits = reinterpret_cast<Bits>(value);
+  const Bits sign = (bits >> 16) & 0x8000u;
+  const Bits magnitude = bits & 0x7fffffffu;
+  const Bits normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13;
+  const Bits subnormal = reinterpret_cast<Bits>(reinterpret_cast<Vector<float>>(magnitude) + 0.5f) - 0x3f000000u;
+  Bits half = magnitude < 0x38800000u ? subnormal : normal;
+  half = magnitude >= 0x477ff000u ? Bits{} + 0x7c00u : half;
+  half = magnitude > 0x7f800000u ? Bits{} + 0x7e00u : half;
+  const HalfBits halves = __builtin_convertvector(sign | half, HalfBits);
+  __builtin_memcpy(target, &halves, sizeof halves);
+}
+
 // Columns [column, column + columns) of kLanes rows, one row a lane; row(r) points to the row's first element.
 // Columns beyond them are 0.
 template <typename T, typename C, typename Row>
@@ -313,14 +341,7 @@ CDIFAST_HOST void store_whole_tile(Vector<C>* tile, const Row& row, int64_t colu
   transpose<C>(tile);
 #pragma GCC unroll 16
   for (int64_t r = 0; r < lanes; ++r) {
-    if constexpr (sizeof(T) == sizeof(C)) {
-      store_vector<C>(row(r) + column, tile[r]);
-    } else {
-      C values[lanes];
-      store_vector<C>(values, tile[r]);
-      T* target = row(r) + column;
-      for (int64_t c = 0; c < lanes; ++c) store_element(target[c], values[c]);
-    }
+    store_numbers(row(r) + column, tile[r]);
   }
 }
 

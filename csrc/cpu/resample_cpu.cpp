@@ -52,24 +52,12 @@ constexpr int64_t kStreamedBytes = int64_t{32} << 20;
 // An image that a second-level cache may still hold from its making: its lines are not asked for ahead.
 constexpr int64_t kCachedBytes = int64_t{1} << 20;
 
-// What a thread may lay out with one image a lane: a private cache and a share of the last one. Larger images and maps
-// are taken one by one.
+// What a thread may lay out with one image a lane: a private cache and a share of the last one. Larger maps are taken
+// one by one.
 constexpr int64_t kLaneBytes = int64_t{8} << 20;
 
 // Images that take as long one by one as a vector of them, however many lanes it has: its lists are read once.
 constexpr int64_t kImagesTogether = 4;
-
-// Whether batches are taken with one image a lane. Whole runs of pixels are transposed then, which pays where most of
-// them are sampled.
-bool in_lanes(const Geometry& geometry, bool float64) {
-  const Sampling sampling = geometry.sampling(0);
-  const SourceShape source = sampling.source();
-  const int64_t elements = source.rows * source.columns;
-  const int64_t samples = sampling.rows() * sampling.columns();
-  const auto& kernels = selected_lane_kernels();
-  return kernels.forward != nullptr && !float64 && elements <= 3 * samples &&
-         elements * kernels.lanes32 * 4 <= kLaneBytes;
-}
 
 // The first group of the tile that `group` lies in, if it does.
 int64_t tile_start(const PlanView& plan, int64_t group) {
@@ -92,8 +80,7 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
   if (count == 0) return;
 
   const auto& kernels = selected_resample_kernels();
-  const bool lanes = count >= kFewImages && in_lanes(geometry, dtype == DType::f64);
-  const Planner planner(geometry, dtype == DType::f64, lanes ? Order::rows : Order::tiles, count);
+  const Planner planner(geometry, dtype == DType::f64, count);
   const auto* source = static_cast<const char*>(images.const_data_ptr());
   auto* target = static_cast<char*>(out.mutable_data_ptr());
   const int64_t image_bytes = images.size(1) * images.size(2) * static_cast<int64_t>(images.element_size());
@@ -133,21 +120,6 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
 
   const bool stream = count * (image_bytes + map_bytes) >= kStreamedBytes;
   const PlanView plan = planner.shared()->view();
-  if (lanes) {
-    const auto& lane_kernels = selected_lane_kernels();
-    const int64_t width = lane_kernels.lanes32;
-    const TouchedLines& runs = planner.shared()->lines(4);
-    const int64_t elements = plan.source.rows * plan.source.columns;
-    torch::stable::parallel_for(0, count, width / 2, [&](int64_t begin, int64_t end) {
-      Buffer buffer((elements + kGroup) * width * 4);
-      for (int64_t n = begin; n < end; n += width) {
-        lane_kernels.forward(dtype, out_dtype, source + n * image_bytes, std::min(width, end - n),
-                             planner.shared()->samples, plan, {runs.line.data(), runs.before.data()}, fill,
-                             buffer.as<char>(), target + n * map_bytes, stream);
-      }
-    });
-    return;
-  }
   const TouchedLines& lines = planner.shared()->lines(images.element_size());
   torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
     Prefetch prefetch{lines.line.data(), lines.before.data(), static_cast<int64_t>(lines.line.size()), 0, nullptr};
@@ -178,7 +150,7 @@ Tensor weight(const Tensor& center, const std::optional<Tensor>& good, int64_t s
   Tensor out = torch::stable::new_empty(center, {geometry.count, rows, columns},
                                         float64 ? ScalarType::Double : ScalarType::Float);
   if (geometry.count == 0) return out;
-  const Planner planner(geometry, float64, Order::tiles, Planner::kWorthAPlan);
+  const Planner planner(geometry, float64, Planner::kWorthAPlan);
   const int64_t samples = rows * columns;
   dispatch_floating(float64 ? DType::f64 : DType::f32, [&](auto tag) {
     using C = compute_t<typename decltype(tag)::type>;
@@ -250,7 +222,7 @@ Tensor backward(const Tensor& grad_, const Tensor& center, const std::optional<T
   if (count == 0) return out;
 
   // A gradient has the same bits at every call, and so the order of a plan's sums.
-  const Planner planner(geometry, dtype == DType::f64, Order::tiles, Planner::kWorthAPlan);
+  const Planner planner(geometry, dtype == DType::f64, Planner::kWorthAPlan);
   add_gradients(dtype, grad.const_data_ptr(), count, planner, geometry.sampling(0).source(),
                 grad.size(1) * grad.size(2), out.mutable_data_ptr());
   return out;

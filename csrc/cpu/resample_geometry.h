@@ -36,10 +36,9 @@ struct Geometry : SamplingGeometry {
 // use.
 class Planner {
  public:
-  // `order` is that of a shared plan: finding the better way takes longer than one image gains. `images` of the call.
-  Planner(const Geometry& geometry, bool float64, Order order, int64_t images)
-      : geometry_(geometry), float64_(float64) {
-    if (geometry.count == 1) shared_ = cached_plan(geometry.sampling(0), float64, order, images >= kWorthAPlan);
+  // `images` of the call.
+  Planner(const Geometry& geometry, bool float64, int64_t images) : geometry_(geometry), float64_(float64) {
+    if (geometry.count == 1) shared_ = cached_plan(geometry.sampling(0), float64, images >= kWorthAPlan);
     if (shared_ == nullptr) directions_.emplace(geometry.grid.n_angular);
   }
 
@@ -60,7 +59,7 @@ class Planner {
   // `own` is the calling thread's memory for plans.
   const SamplingPlan& plan(int64_t n, SamplingPlan& own) const {
     if (shared_ != nullptr) return *shared_;
-    make_plan(geometry_.sampling(n), *directions_, float64_, Order::rows, own);
+    make_plan(geometry_.sampling(n), *directions_, float64_, false, own);
     return own;
   }
 

@@ -169,7 +169,7 @@ bool is_simple(const SamplingPlan& plan, const SampleGroup* groups) {
 
 // Block after block, in each row after row; numbers in the order of their groups, in which they are read.
 template <typename C>
-void make(const Sampling& sampling, const Directions& directions, SamplingPlan& plan) {
+void make(const Sampling& sampling, const Directions& directions, bool tiles, SamplingPlan& plan) {
   const int64_t rows = sampling.rows();
   const int64_t columns = plan.columns;
   const auto& kernels = selected_resample_kernels();
@@ -184,7 +184,7 @@ void make(const Sampling& sampling, const Directions& directions, SamplingPlan& 
     add_group(at, sampling.grid.nearest, sampling.good, plan, group);
     plan.groups.push_back(group);
   };
-  const int64_t height = plan.order == Order::tiles ? kGroup : 1;
+  const int64_t height = tiles ? kGroup : 1;
   Placed<C> band[kGroup];
   for (int64_t k = 0; k < columns; k += kGroup) {
     const int64_t count = std::min<int64_t>(kGroup, columns - k);
@@ -217,24 +217,22 @@ void make(const Sampling& sampling, const Directions& directions, SamplingPlan& 
 struct CachedPlan {
   Sampling sampling;
   bool float64;
-  Order order;
   std::vector<uint8_t> good;
   std::shared_ptr<const SamplingPlan> plan;  // null: not made yet
 
-  CachedPlan(const Sampling& sampling_, bool float64_, Order order_)
-      : sampling(sampling_), float64(float64_), order(order_) {
+  CachedPlan(const Sampling& sampling_, bool float64_) : sampling(sampling_), float64(float64_) {
     if (sampling.good == nullptr) return;
     const SourceShape source = sampling.source();
     good.assign(sampling.good, sampling.good + source.rows * source.columns);
     sampling.good = nullptr;  // the caller's
   }
 
-  bool is_for(const Sampling& other, bool in_float64, Order in_order) const {
+  bool is_for(const Sampling& other, bool in_float64) const {
     const PolarGrid &a = sampling.grid, &b = other.grid;
-    return sampling.kind == other.kind && float64 == in_float64 && order == in_order && a.height == b.height &&
-           a.width == b.width && a.n_radial == b.n_radial && a.n_angular == b.n_angular && a.r_min == b.r_min &&
-           a.r_max == b.r_max && a.nearest == b.nearest && sampling.center_y == other.center_y &&
-           sampling.center_x == other.center_x && good.empty() == (other.good == nullptr) &&
+    return sampling.kind == other.kind && float64 == in_float64 && a.height == b.height && a.width == b.width &&
+           a.n_radial == b.n_radial && a.n_angular == b.n_angular && a.r_min == b.r_min && a.r_max == b.r_max &&
+           a.nearest == b.nearest && sampling.center_y == other.center_y && sampling.center_x == other.center_x &&
+           good.empty() == (other.good == nullptr) &&
            (good.empty() || std::memcmp(good.data(), other.good, good.size()) == 0);
   }
   std::size_t bytes() const { return plan->bytes() + good.size(); }
@@ -353,12 +351,11 @@ Directions::Directions(int64_t n_angular) : cos(n_angular), sin(n_angular) {
 namespace {
 
 // An empty plan of `sampling`.
-void start(const Sampling& sampling, bool float64, Order order, SamplingPlan& plan) {
+void start(const Sampling& sampling, bool float64, SamplingPlan& plan) {
   plan.source = sampling.source();
   plan.columns = sampling.columns();
   plan.samples = sampling.rows() * sampling.columns();
   plan.float64 = float64;
-  plan.order = order;
   plan.complete = true;
   plan.groups.clear();
   plan.data.clear();
@@ -385,18 +382,18 @@ void add_rest(const Sampling& sampling, const Directions& directions, const std:
 
 }  // namespace
 
-void make_plan(const Sampling& sampling, const Directions& directions, bool float64, Order order, SamplingPlan& plan) {
-  start(sampling, float64, order, plan);
+void make_plan(const Sampling& sampling, const Directions& directions, bool float64, bool tiles, SamplingPlan& plan) {
+  start(sampling, float64, plan);
   if (float64) {
-    make<double>(sampling, directions, plan);
+    make<double>(sampling, directions, tiles, plan);
   } else {
-    make<float>(sampling, directions, plan);
+    make<float>(sampling, directions, tiles, plan);
   }
 }
 
 void sample_once(const Sampling& sampling, const Directions& directions, DType dtype, DType out_dtype,
                  const void* image, const void* next, double fill, void* out, SamplingPlan& rest) {
-  start(sampling, dtype == DType::f64, Order::rows, rest);
+  start(sampling, dtype == DType::f64, rest);
   const auto& kernels = selected_resample_kernels();
   std::vector<uint8_t> done(sampling.rows() * ((rest.columns + kGroup - 1) / kGroup));
   kernels.forward_once(dtype, out_dtype, image, sampling, directions.cos.data(), directions.sin.data(), next, out,
@@ -406,9 +403,9 @@ void sample_once(const Sampling& sampling, const Directions& directions, DType d
                   Prefetch{});
 }
 
-std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, Order order, bool at_once) {
+std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, bool at_once) {
   PlanCache& c = cache();
-  const auto is_it = [&](const CachedPlan& entry) { return entry.is_for(sampling, float64, order); };
+  const auto is_it = [&](const CachedPlan& entry) { return entry.is_for(sampling, float64); };
   {
     const std::lock_guard lock(c.mutex);
     const auto found = std::ranges::find_if(c.plans, is_it);
@@ -419,15 +416,15 @@ std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool f
     }
     ++c.misses;
     if (!at_once && c.seen.remove_if(is_it) == 0) {
-      c.seen.emplace_front(sampling, float64, order);
+      c.seen.emplace_front(sampling, float64);
       if (c.seen.size() > kSeenGeometries) c.seen.pop_back();
       return nullptr;
     }
   }
   // Made without the lock: two threads may make the same plan, and both are right.
   auto plan = std::make_shared<SamplingPlan>();
-  make_plan(sampling, Directions(sampling.grid.n_angular), float64, order, *plan);
-  CachedPlan entry(sampling, float64, order);
+  make_plan(sampling, Directions(sampling.grid.n_angular), float64, true, *plan);
+  CachedPlan entry(sampling, float64);
   entry.plan = plan;
   const std::lock_guard lock(c.mutex);
   if (entry.bytes() <= kPlanCacheBytes) {

@@ -4,7 +4,9 @@
 // Samples come in groups of 16 neighbours along the output's rows, and groups in blocks of 16 columns by all rows: of
 // an unwrapped map, a sector whose part of the image stays in the first-level cache while its rings are read; wider
 // ones would cross more rows, pages of their own in large images, than the first-level TLB holds. Plans in tiles take
-// 16 rows of a block along its columns instead where those lie along the source's rows: see `Order`.
+// 16 rows of a block along its columns instead where that changes the source's rows less often: an image whose rows are
+// a multiple of 4 kB apart has each column in one set of the first-level cache, 8 or 12 lines, and 16 samples from as
+// many rows push each other out before their neighbours are read.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +23,6 @@
 #include "plan_view.h"
 
 namespace cdifast::cpu {
-
-// Which way groups go. An image whose rows are a multiple of 4 kB apart has each column in one set of the first-level
-// cache, 8 or 12 lines: 16 samples from as many rows push each other out before their neighbours are read. `tiles`
-// takes the way that changes rows less often, for kernels that take one image at a time.
-enum class Order : uint8_t { rows, tiles };
 
 // The cache lines that are read of an image that starts a line, in the order in which groups first need them, and how
 // many are needed before each group, and by all.
@@ -47,7 +44,6 @@ struct SamplingPlan {
   int64_t columns = 0;  // of the output
   int64_t samples = 0;
   bool float64 = false;
-  Order order = Order::rows;
   bool complete = true;  // every sample's validity weight is 1
   std::vector<SampleGroup> groups;
   std::vector<CacheLine> data;
@@ -91,8 +87,9 @@ struct Directions {
   explicit Directions(int64_t n_angular);
 };
 
-// Makes `plan` the plan of `sampling`, reusing its memory.
-void make_plan(const Sampling& sampling, const Directions& directions, bool float64, Order order, SamplingPlan& plan);
+// Makes `plan` the plan of `sampling`, reusing its memory. Finding the better way of `tiles` takes longer than one
+// image gains.
+void make_plan(const Sampling& sampling, const Directions& directions, bool float64, bool tiles, SamplingPlan& plan);
 
 // Samples an image whose geometry is not used again: each group as soon as it is placed, without a plan. `rest`
 // becomes that of the groups with samples that lack a neighbour, and so has the weights of all. The rest as in
@@ -100,10 +97,10 @@ void make_plan(const Sampling& sampling, const Directions& directions, bool floa
 void sample_once(const Sampling& sampling, const Directions& directions, DType dtype, DType out_dtype,
                  const void* image, const void* next, double fill, void* out, SamplingPlan& rest);
 
-// The plan of `sampling` from the cache, or made now. Plans lie there by geometry, centre and the mask's content, the
-// last used ones, up to kPlanCacheBytes; larger ones are made at each call. Unless `at_once`, null for a geometry that
-// is asked for the first time: making its plan takes longer than a few images without one.
-std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, Order order, bool at_once);
+// The plan in tiles of `sampling` from the cache, or made now. Plans lie there by geometry, centre and the mask's
+// content, the last used ones, up to kPlanCacheBytes; larger ones are made at each call. Unless `at_once`, null for a
+// geometry that is asked for the first time: making its plan takes longer than a few images without one.
+std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, bool at_once);
 
 constexpr std::size_t kPlanCacheBytes = std::size_t{256} << 20;
 

@@ -91,18 +91,18 @@ void place(const Sampling& sampling, const double* cosines, const double* sines,
 CDIFAST_HOST F32 where_used(F32 coefficient, F32 value) { return coefficient != 0.0f ? value : F32{}; }
 
 // The four neighbours of a vector of samples, side by side two by two.
-template <typename T>
+template <bool gather, typename T>
 CDIFAST_HOST void neighbours(const T* image, int64_t columns, int32_t last, const int32_t* element, F32 (&value)[4]) {
-  gather_pairs(image, element, last, value[0], value[1]);
-  gather_pairs(image + columns, element, static_cast<int32_t>(last - columns), value[2], value[3]);
+  gather_pairs<gather>(image, element, last, value[0], value[1]);
+  gather_pairs<gather>(image + columns, element, static_cast<int32_t>(last - columns), value[2], value[3]);
 }
 
-template <bool simple, typename T>
+template <bool gather, bool simple, typename T>
 CDIFAST_HOST void whole_samples(const T* image, int64_t columns, int32_t last, const int32_t* element, const float* fy,
                                 const float* fx, float* values) {
   for (int v = 0; v < kGroup; v += kWidth) {
     F32 value[4]{}, coefficient[4];
-    neighbours(image, columns, last, element + v, value);
+    neighbours<gather>(image, columns, last, element + v, value);
     between(load<F32>(fy + v), load<F32>(fx + v), coefficient);
     F32 sum = coefficient[0] * value[0];
     for (int t = 1; t < 4; ++t) {
@@ -112,12 +112,12 @@ CDIFAST_HOST void whole_samples(const T* image, int64_t columns, int32_t last, c
   }
 }
 
-template <typename T>
+template <bool gather, typename T>
 CDIFAST_HOST void weighted_samples(const T* image, int64_t columns, int32_t last, const GroupData<float>& data,
                                    float* values) {
   for (int v = 0; v < kGroup; v += kWidth) {
     F32 value[4]{};
-    neighbours(image, columns, last, data.element + v, value);
+    neighbours<gather>(image, columns, last, data.element + v, value);
     F32 sum{};
     for (int t = 0; t < 4; ++t) {
       const F32 coefficient = load<F32>(data.number + t * kGroup + v);
@@ -149,7 +149,7 @@ CDIFAST_HOST double sample(const double* corner, int64_t columns, const double (
   return sum;
 }
 
-template <bool simple>
+template <bool gather, bool simple>
 CDIFAST_HOST void whole_samples(const double* image, int64_t columns, int32_t /*last*/, const int32_t* element,
                                 const double* fy, const double* fx, double* values) {
 #pragma omp simd
@@ -160,6 +160,7 @@ CDIFAST_HOST void whole_samples(const double* image, int64_t columns, int32_t /*
   }
 }
 
+template <bool gather>
 CDIFAST_HOST void weighted_samples(const double* image, int64_t columns, int32_t /*last*/,
                                    const GroupData<double>& data, double* values) {
 #pragma omp simd
@@ -193,7 +194,7 @@ CDIFAST_HOST bool store_past_caches(float* target, const float* values) {
 }
 
 // The kGroup values of a group.
-template <typename T>
+template <bool gather, typename T>
 CDIFAST_HOST void sample_group(const T* image, const PlanView& plan, const SampleGroup& group, compute_t<T> fill,
                                compute_t<T>* values) {
   using C = compute_t<T>;
@@ -202,10 +203,10 @@ CDIFAST_HOST void sample_group(const T* image, const PlanView& plan, const Sampl
   const GroupData<C> data = data_of<C>(plan, group);
   switch (group.kind) {
     case GroupKind::whole:
-      whole_samples<false>(image, columns, last, data.element, data.number, data.number + kGroup, values);
+      whole_samples<gather, false>(image, columns, last, data.element, data.number, data.number + kGroup, values);
       break;
     case GroupKind::weighted:
-      weighted_samples(image, columns, last, data, values);
+      weighted_samples<gather>(image, columns, last, data, values);
       break;
     default:
       scattered_samples(image, data, values);
@@ -219,7 +220,7 @@ template <typename C, typename O>
 CDIFAST_HOST void store_row(const C* values, int64_t count, O* target, bool stream) {
   if (stream && count == kGroup && store_past_caches(target, values)) return;
   if (count == kGroup) {
-    for (int lane = 0; lane < kGroup; ++lane) store_element(target[lane], values[lane]);
+    for (int64_t v = 0; v < kGroup; v += kLanes<C>) store_numbers(target + v, load_vector<C>(values + v));
   } else {
     for (int lane = 0; lane < count; ++lane) store_element(target[lane], values[lane]);
   }
@@ -278,7 +279,7 @@ class Asking {
 };
 
 // Every kGroup samples cost what their loads do, so that whatever a tile can do once is not done for each group.
-template <typename T, typename O>
+template <bool gather, typename T, typename O>
 void run_simple_tile(const T* image, const PlanView& plan, const SampleGroup& first, O* out, bool stream) {
   using C = compute_t<T>;
   const int64_t columns = plan.source.columns;
@@ -286,7 +287,7 @@ void run_simple_tile(const T* image, const PlanView& plan, const SampleGroup& fi
   GroupData<C> data = data_of<C>(plan, first);
   O* target = out + first.first;
   const auto next = [&](C* values) {
-    whole_samples<true>(image, columns, last, data.element, data.number, data.number + kGroup, values);
+    whole_samples<gather, true>(image, columns, last, data.element, data.number, data.number + kGroup, values);
     data.element = reinterpret_cast<const int32_t*>(data.number + 2 * kGroup);
     data.number = reinterpret_cast<const C*>(data.element + kGroup);
   };
@@ -303,7 +304,7 @@ void run_simple_tile(const T* image, const PlanView& plan, const SampleGroup& fi
   }
 }
 
-template <typename T, typename O>
+template <bool gather, typename T, typename O>
 void run(const T* image, const PlanView& plan, int64_t begin, int64_t end, compute_t<T> fill, O* out, bool stream,
          const Prefetch& prefetch) {
   Asking asking(prefetch, image);
@@ -312,11 +313,11 @@ void run(const T* image, const PlanView& plan, int64_t begin, int64_t end, compu
     const SampleGroup& group = plan.groups[g];
     asking.before(g);
     if (group.simple) {
-      run_simple_tile(image, plan, group, out, stream);
+      run_simple_tile<gather>(image, plan, group, out, stream);
       g += kGroup - 1;
       continue;
     }
-    sample_group(image, plan, group, fill, values[group.place]);
+    sample_group<gather>(image, plan, group, fill, values[group.place]);
     if (!group.down) {
       store_row(values[group.place], group.count, out + group.first, stream);
     } else if (group.place == kGroup - 1) {
@@ -344,8 +345,10 @@ void forward(DType dtype, DType out_dtype, const void* image, const PlanView& pl
   dispatch_result(dtype, out_dtype, [&](auto source, auto result) {
     using T = decltype(source);
     using O = decltype(result);
-    run(static_cast<const T*>(image), plan, begin, end, static_cast<compute_t<T>>(fill), static_cast<O*>(out), stream,
-        prefetch);
+    with_gathers([&](auto gather) {
+      run<gather.value>(static_cast<const T*>(image), plan, begin, end, static_cast<compute_t<T>>(fill),
+                        static_cast<O*>(out), stream, prefetch);
+    });
   });
   if (stream) finish_streaming();
 }
@@ -362,7 +365,7 @@ CDIFAST_HOST bool all_neighbours_valid(const Placed<C>& at, int64_t count, const
   return whole != 0;
 }
 
-template <typename T, typename O>
+template <bool gather, typename T, typename O>
 void once(const T* image, const Sampling& sampling, const double* cosines, const double* sines, const void* next,
           O* out, uint8_t* done) {
   using C = compute_t<T>;
@@ -388,7 +391,7 @@ void once(const T* image, const Sampling& sampling, const double* cosines, const
       *done++ = whole ? 1 : 0;
       if (!whole) continue;
       alignas(64) C values[kGroup];
-      whole_samples<false>(image, source.columns, last, group.element, group.fy, group.fx, values);
+      whole_samples<gather, false>(image, source.columns, last, group.element, group.fy, group.fx, values);
       store_row(values, count, out + j * columns + k, false);
     }
   }
@@ -397,8 +400,10 @@ void once(const T* image, const Sampling& sampling, const double* cosines, const
 void forward_once(DType dtype, DType out_dtype, const void* image, const Sampling& sampling, const double* cosines,
                   const double* sines, const void* next, void* out, uint8_t* done) {
   dispatch_result(dtype, out_dtype, [&](auto source, auto result) {
-    once(static_cast<const decltype(source)*>(image), sampling, cosines, sines, next,
-         static_cast<decltype(result)*>(out), done);
+    with_gathers([&](auto gather) {
+      once<gather.value>(static_cast<const decltype(source)*>(image), sampling, cosines, sines, next,
+                         static_cast<decltype(result)*>(out), done);
+    });
   });
 }
 

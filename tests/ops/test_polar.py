@@ -265,7 +265,7 @@ def test_numpy_integers_and_arrays_serve_as_sizes_and_centre() -> None:
 )
 @pytest.mark.parametrize("masked", [False, True])
 def test_an_image_of_a_batch_gets_the_very_bits_that_it_gets_alone(dtype: torch.dtype, masked: bool) -> None:
-    """A batch's gradient is gathered, and with AVX-512 it is resampled, with one image a lane; a few images are not."""
+    """A batch's gradient is gathered with one image a lane; that of a few images is not."""
     images = (torch.rand(37, 25, 22) * 200).to(dtype)
     mask = torch.rand(25, 22) > 0.2 if masked else None
     options: dict[str, Any] = {"mask": mask, "r_max": 13.0, "fill": -3.0}
