@@ -14,9 +14,11 @@ typedef float Vector __attribute__((vector_size(kBytes)));
 
 constexpr int kSums = 12;  // more than are under way at once: two a cycle that take four or five each
 
-// Does at least `operations` additions and multiplications; the sums are the caller's, so that none is left out.
+// Does at least `operations` additions and multiplications. The sums start from the caller's numbers: a compiler that
+// saw that they are equal would keep one of them.
 extern "C" void multiply_adds(int64_t operations, float* sums) {
-  Vector sum[kSums] = {};
+  Vector sum[kSums];
+  for (int i = 0; i < kSums; ++i) sum[i] = Vector{} + sums[i];
   const Vector factor = Vector{} + 0.5f, term = Vector{} + 0.25f;
   constexpr int64_t kOperations = int64_t{2} * kSums * kBytes / static_cast<int64_t>(sizeof(float));
   for (int64_t done = 0; done < operations; done += kOperations) {
