@@ -7,6 +7,10 @@
 
 namespace cdifast::cpu {
 
+// Outputs that caches will not hold until they are read are stored past them: a line that is written as a whole need
+// not be read from memory first. They hold none where a call moves that much, what it reads included.
+constexpr int64_t kStreamedBytes = int64_t{32} << 20;
+
 class Buffer {
  public:
   explicit Buffer(int64_t bytes) : lines_((bytes + 63) / 64) {}

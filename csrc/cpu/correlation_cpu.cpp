@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "buffer.h"
 #include "correlation_simd.h"
 #include "resample_geometry.h"
 #include "resample_simd.h"
@@ -24,17 +25,6 @@ std::vector<double> harmonic_table(int64_t order, int64_t n_angular) {
   return table;
 }
 
-// Memory of one thread, at a multiple of 64 bytes.
-template <typename C>
-class Workspace {
- public:
-  explicit Workspace(int64_t elements) : lines_((elements * sizeof(C) + sizeof(CacheLine) - 1) / sizeof(CacheLine)) {}
-  C* data() { return reinterpret_cast<C*>(lines_.data()); }
-
- private:
-  std::vector<CacheLine> lines_;
-};
-
 DType compute_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
 
 ScalarType compute_type(DType dtype) { return dtype == DType::f64 ? ScalarType::Double : ScalarType::Float; }
@@ -42,8 +32,8 @@ ScalarType compute_type(DType dtype) { return dtype == DType::f64 ? ScalarType::
 template <typename C>
 std::vector<C> pair_weights(DType dtype, const C* weight, int64_t n_radial, int64_t n_angular) {
   std::vector<C> pairs(n_radial * n_radial);
-  Workspace<C> workspace(map_workspace(n_radial, n_angular));
-  selected_correlation_kernels().pair_weights(dtype, weight, n_radial, n_angular, workspace.data(), pairs.data());
+  Buffer workspace(map_workspace(n_radial, n_angular) * sizeof(C));
+  selected_correlation_kernels().pair_weights(dtype, weight, n_radial, n_angular, workspace.as<C>(), pairs.data());
   return pairs;
 }
 
@@ -121,24 +111,31 @@ void correlation_map_out(const Tensor& unwrapped_, const std::optional<Tensor>& 
   const std::optional<Tensor> weight = checked_weight(op, weight_, dtype, count, n_radial, n_angular);
 
   const std::vector<double> harmonic = harmonic_table(order, n_angular);
-  const CorrelationProblem problem{
-      n_radial,       n_angular, modulus, static_cast<Normalize>(normalize), fill, needed_weight(min_weight, n_angular),
-      harmonic.data()};
+  const CorrelationProblem problem{n_radial,
+                                   n_angular,
+                                   order,
+                                   modulus,
+                                   static_cast<Normalize>(normalize),
+                                   fill,
+                                   needed_weight(min_weight, n_angular),
+                                   harmonic.data()};
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
     const Weights<C> weights(compute_dtype(dtype), weight, n_radial, n_angular);
     const T* source = static_cast<const T*>(unwrapped.const_data_ptr());
     T* target = static_cast<T*>(out.mutable_data_ptr());
+    const int64_t bytes = n_radial * (n_angular + n_radial) * static_cast<int64_t>(sizeof(T));  // of an image
+    const bool stream = count * bytes >= kStreamedBytes;
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-      Workspace<C> workspace(map_workspace(n_radial, n_angular));
+      Buffer workspace(map_workspace(n_radial, n_angular) * sizeof(C));
       std::vector<C> own;
       for (int64_t n = begin; n < end; ++n) {
         const NextRead next{reinterpret_cast<const char*>(source + (n + 1) * n_radial * n_angular), nullptr,
                             n + 1 < end ? n_radial * n_angular * static_cast<int64_t>(sizeof(T)) / 64 : 0};
-        weights.of(n, workspace.data(), own, [&](const C* w, const C* pairs) {
+        weights.of(n, workspace.as<C>(), own, [&](const C* w, const C* pairs) {
           selected_correlation_kernels().map(dtype, dtype, source + n * n_radial * n_angular, w, pairs, problem, next,
-                                             workspace.data(), target + n * n_radial * n_radial);
+                                             workspace.as<C>(), stream, target + n * n_radial * n_radial);
         });
       }
     });
@@ -172,9 +169,14 @@ Tensor correlation_map_backward(const Tensor& grad_, const Tensor& unwrapped_, c
 
   Tensor out = torch::stable::empty_like(unwrapped);
   const std::vector<double> harmonic = harmonic_table(order, n_angular);
-  const CorrelationProblem problem{
-      n_radial,       n_angular, modulus, static_cast<Normalize>(normalize), 0.0, needed_weight(min_weight, n_angular),
-      harmonic.data()};
+  const CorrelationProblem problem{n_radial,
+                                   n_angular,
+                                   order,
+                                   modulus,
+                                   static_cast<Normalize>(normalize),
+                                   0.0,
+                                   needed_weight(min_weight, n_angular),
+                                   harmonic.data()};
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
@@ -183,13 +185,14 @@ Tensor correlation_map_backward(const Tensor& grad_, const Tensor& unwrapped_, c
     const T* cotangent = static_cast<const T*>(grad.const_data_ptr());
     T* target = static_cast<T*>(out.mutable_data_ptr());
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-      Workspace<C> workspace(std::max(gradient_workspace(n_radial, n_angular), map_workspace(n_radial, n_angular)));
+      Buffer workspace(std::max(gradient_workspace(n_radial, n_angular), map_workspace(n_radial, n_angular)) *
+                       sizeof(C));
       std::vector<C> own;
       for (int64_t n = begin; n < end; ++n) {
-        weights.of(n, workspace.data(), own, [&](const C* w, const C* pairs) {
+        weights.of(n, workspace.as<C>(), own, [&](const C* w, const C* pairs) {
           selected_correlation_kernels().gradient(dtype, cotangent + n * n_radial * n_radial,
                                                   source + n * n_radial * n_angular, w, pairs, problem,
-                                                  workspace.data(), target + n * n_radial * n_angular);
+                                                  workspace.as<C>(), target + n * n_radial * n_angular);
         });
       }
     });
@@ -257,15 +260,21 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
   if (count == 0) return;
 
   const std::vector<double> harmonic = harmonic_table(order, n_angular);
-  const CorrelationProblem problem{
-      n_radial,       n_angular, modulus, static_cast<Normalize>(normalize), fill, needed_weight(min_weight, n_angular),
-      harmonic.data()};
+  const CorrelationProblem problem{n_radial,
+                                   n_angular,
+                                   order,
+                                   modulus,
+                                   static_cast<Normalize>(normalize),
+                                   fill,
+                                   needed_weight(min_weight, n_angular),
+                                   harmonic.data()};
   const DType rings_dtype = compute_dtype(dtype);
   const DType out_dtype = floating_dtype(out, op, "out");
   const auto* source = static_cast<const char*>(images.const_data_ptr());
   const int64_t image_bytes = images.size(1) * images.size(2) * static_cast<int64_t>(images.element_size());
   auto* target = static_cast<char*>(out.mutable_data_ptr());
   const int64_t map_bytes = n_radial * n_radial * static_cast<int64_t>(out.element_size());
+  const bool stream = count * (image_bytes + map_bytes) >= kStreamedBytes;
   const int64_t samples = n_radial * n_angular;
   const Planner planner(geometry, dtype == DType::f64, count);
   dispatch_floating(rings_dtype, [&](auto tag) {
@@ -286,8 +295,8 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
       ahead = {lines.line.data(), lines.before.data(), static_cast<int64_t>(lines.line.size()), 0, nullptr};
     }
     torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-      Workspace<C> unwrapped(samples);
-      Workspace<C> workspace(map_workspace(n_radial, n_angular));
+      Buffer unwrapped(samples * sizeof(C));
+      Buffer workspace(map_workspace(n_radial, n_angular) * sizeof(C));
       SamplingPlan own_plan;
       PlanWeights own;
       // Lines of the next frame that the product asks for; the rest is asked for when its turn comes.
@@ -296,21 +305,21 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
         if (planner.shared() == nullptr) {
           const char* image = source + n * image_bytes;
           planner.sample(n, dtype, rings_dtype, image, n + 1 < end ? image + image_bytes : nullptr, 0.0,
-                         unwrapped.data(), own_plan);
+                         unwrapped.as<C>(), own_plan);
           own.set(own_plan, rings_dtype, n_radial, n_angular);
         } else {
           Prefetch prefetch = ahead;
           prefetch.asked = n == begin ? 0 : early;
           const PlanView view = planner.shared()->view();
           selected_resample_kernels().forward(dtype, rings_dtype, source + n * image_bytes, view, 0, view.group_count,
-                                              0.0, unwrapped.data(), false, prefetch);
+                                              0.0, unwrapped.as<C>(), false, prefetch);
         }
         const PlanWeights& weights = planner.shared() == nullptr ? own : shared;
         const NextRead next{source + (n + 1) * image_bytes, ahead.line, n + 1 < end ? early : 0};
-        selected_correlation_kernels().map(rings_dtype, out_dtype, unwrapped.data(),
+        selected_correlation_kernels().map(rings_dtype, out_dtype, unwrapped.as<C>(),
                                            weights.ring.empty() ? nullptr : weights.ring.data(),
                                            weights.ring.empty() ? nullptr : weights.pair.data(), problem, next,
-                                           workspace.data(), target + n * map_bytes);
+                                           workspace.as<C>(), stream, target + n * map_bytes);
       }
     });
   });

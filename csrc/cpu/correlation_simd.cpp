@@ -19,9 +19,9 @@ constexpr int kRegisters = 32;
 #else
 constexpr int kRegisters = 16;
 #endif
-// Panels and rows of a block, so that its sums and the vectors of one step fit the registers.
+// Panels and rows of a block, so that its sums and the vectors of one step fit the registers: 3 x 8 with 32 of them.
 template <typename C>
-constexpr int kBlockPanels = kVectors<C> * 2 * 4 <= kRegisters - kVectors<C> * 2 - 1 ? 2 : 1;
+constexpr int kBlockPanels = kVectors<C> * 3 * (8 + 1) + 1 <= kRegisters ? 3 : 1;
 template <typename C>
 constexpr int kFittingRows = (kRegisters - 2 - kVectors<C> * kBlockPanels<C>) / (kVectors<C> * kBlockPanels<C>);
 template <typename C>
@@ -30,9 +30,12 @@ constexpr int kBlockRows = kFittingRows<C> >= 8   ? 8
                            : kFittingRows<C> >= 2 ? 2
                                                   : 1;
 
-// Rows of the blocks that a panel is divided into, as far as they go: with 16 registers of 8 floats 6, 6 and 4.
-template <typename C>
-constexpr int kTallRows = kFittingRows<C> == 6 ? 6 : kBlockRows<C>;
+// Rows of the blocks that a panel is divided into, as far as they go: with 16 registers of 8 floats 6, 6 and 4; with 32
+// of 16 floats 16 for a panel that has no other beside it, whose sums would be too few for what is under way at once.
+template <typename C, int panels>
+constexpr int kTallRows = kFittingRows<C> == 6                                     ? 6
+                          : panels == 1 && kVectors<C> * (kPanel + 1) < kRegisters ? static_cast<int>(kPanel)
+                                                                                   : kBlockRows<C>;
 
 template <int number>
 struct Number {
@@ -109,20 +112,32 @@ CDIFAST_HOST void multiply(const C* left, int64_t left_step, const C* right, int
 }
 
 // Calls f(rows, first row, first panel, panels) for the blocks that hold the lower triangle; rows and panels are
-// Numbers.
+// Numbers. The panels of a block, its columns, stay while the rows go through all that lie below them.
 template <typename C, typename F>
 CDIFAST_HOST void for_each_block(int64_t n_radial, const F& f) {
-  const auto rows = [&](auto height, int64_t i) {
-    const int64_t last = i / kPanel;
-    int64_t p = 0;
-    for (; p + kBlockPanels<C> - 1 <= last; p += kBlockPanels<C>) f(height, i, p, Number<kBlockPanels<C>>{});
-    for (; p <= last; ++p) f(height, i, p, Number<1>{});
+  const auto down = [&](int64_t q, int64_t p, auto width) {
+    constexpr int tall = kTallRows<C, width.value>;
+    int64_t i = q * kPanel;
+    const int64_t end = i + kPanel < n_radial ? i + kPanel : n_radial;
+    for (; i < end && i + tall <= (q + 1) * kPanel; i += tall) f(Number<tall>{}, i, p, width);
+    if constexpr (kPanel % tall != 0) {
+      for (; i < end; i += kBlockRows<C>) f(Number<kBlockRows<C>>{}, i, p, width);
+    }
   };
-  for (int64_t panel = 0; panel < n_radial; panel += kPanel) {
-    int64_t i = panel;
-    const int64_t end = panel + kPanel < n_radial ? panel + kPanel : n_radial;
-    for (; i < end && i + kTallRows<C> <= panel + kPanel; i += kTallRows<C>) rows(Number<kTallRows<C>>{}, i);
-    for (; i < end; i += kBlockRows<C>) rows(Number<kBlockRows<C>>{}, i);
+  for (int64_t p = 0; p < panels(n_radial); p += kBlockPanels<C>) {
+    for (int64_t q = p; q < panels(n_radial); ++q) {
+      if constexpr (kBlockPanels<C> == 3) {
+        if (q >= p + 2) {
+          down(q, p, Number<3>{});
+          continue;
+        }
+        if (q == p + 1) {
+          down(q, p, Number<2>{});
+          continue;
+        }
+      }
+      down(q, p, Number<1>{});
+    }
   }
 }
 
@@ -145,11 +160,36 @@ void symmetric_product(const C* packed, int64_t n_radial, int64_t n_angular, C* 
   });
 }
 
-// panel[k, r] = rings[r, k] for kPanel rings, four by four.
+// panel[k, r] = rings[r, k] for kPanel rings, four by four; with 16 lanes as many fours side by side as there are.
 template <typename C>
 void pack(const C* rings, int64_t n_angular, C* panel) {
   typedef C Four __attribute__((vector_size(4 * sizeof(C))));
   int64_t k = 0;
+#if defined(__AVX512F__)
+  if constexpr (sizeof(C) == sizeof(float)) {
+    for (; k + 4 <= n_angular; k += 4) {
+      // Angles k to k + 3 of rings r, r + 4, r + 8 and r + 12.
+      const auto fours = [&](int64_t r) {
+        const float* from = rings + r * n_angular + k;
+        const auto ring = [&](int64_t after) { return _mm_loadu_ps(from + after * n_angular); };
+        __m512 all = _mm512_castps128_ps512(ring(0));
+        all = _mm512_insertf32x4(all, ring(4), 1);
+        all = _mm512_insertf32x4(all, ring(8), 2);
+        return reinterpret_cast<Vector<float>>(_mm512_insertf32x4(all, ring(12), 3));
+      };
+      const Vector<float> a = fours(0), b = fours(1), c = fours(2), d = fours(3);
+      const auto ab_low = reinterpret_cast<Vector<double>>(unpack<false, float>(a, b));
+      const auto ab_high = reinterpret_cast<Vector<double>>(unpack<true, float>(a, b));
+      const auto cd_low = reinterpret_cast<Vector<double>>(unpack<false, float>(c, d));
+      const auto cd_high = reinterpret_cast<Vector<double>>(unpack<true, float>(c, d));
+      float* to = panel + k * kPanel;
+      store(to, unpack<false, double>(ab_low, cd_low));
+      store(to + kPanel, unpack<true, double>(ab_low, cd_low));
+      store(to + 2 * kPanel, unpack<false, double>(ab_high, cd_high));
+      store(to + 3 * kPanel, unpack<true, double>(ab_high, cd_high));
+    }
+  }
+#endif
   for (; k + 4 <= n_angular; k += 4) {
     for (int64_t r = 0; r < kPanel; r += 4) {
       const C* from = rings + r * n_angular + k;
@@ -299,12 +339,44 @@ void normalise(const T* __restrict ring, const C* __restrict w, const Correlatio
   imaginary = static_cast<C>(across * factor);
 }
 
+// The harmonics of a packed panel's unnormalised rings, each over the whole circle, where half of its period is a whole
+// number of angles: angles half a period apart count with opposite signs, so that their differences are exact enough in
+// C however small they are beside the rings' mean.
+CDIFAST_HOST bool has_half_period(const CorrelationProblem& problem) {
+  return problem.n_angular % (2 * problem.order) == 0;
+}
+
+template <typename C>
+void panel_harmonics(const C* __restrict panel, const CorrelationProblem& problem, C* __restrict real,
+                     C* __restrict imaginary) {
+  const int64_t half = problem.n_angular / (2 * problem.order);
+  const double* cosines = problem.harmonic;
+  const double* sines = problem.harmonic + problem.n_angular;
+  using V = Vector<C>;
+  constexpr int kLane = static_cast<int>(sizeof(V) / sizeof(C));
+  const C scale = C{1} / static_cast<C>(problem.n_angular);
+  for (int64_t r = 0; r < kPanel; r += kLane) {
+    V along{}, across{};
+    for (int64_t m = 0; m < half; ++m) {
+      V sum{};
+      const C* at = panel + m * kPanel + r;
+      for (int64_t period = 0; period < problem.order; ++period, at += 2 * half * kPanel) {
+        sum += load<V>(at) - load<V>(at + half * kPanel);
+      }
+      along += sum * static_cast<C>(cosines[m]);
+      across -= sum * static_cast<C>(sines[m]);
+    }
+    store(real + r, along * scale);
+    store(imaginary + r, across * scale);
+  }
+}
+
 template <typename C>
 C modulus(C real, C imaginary) {
   return square_root(real * real + imaginary * imaginary);
 }
 
-// Row i of the map, from the product and the harmonics.
+// Row i of the map, from the product and the harmonics, padded to whole panels.
 template <typename C>
 CDIFAST_HOST void merge_row(int64_t i, const C* __restrict product, const C* __restrict pairs,
                             const CorrelationProblem& problem, const C* __restrict real, const C* __restrict imaginary,
@@ -316,31 +388,90 @@ CDIFAST_HOST void merge_row(int64_t i, const C* __restrict product, const C* __r
     for (int64_t j = 0; j < n; ++j) row[j] = fill;
     return;
   }
-  if (pairs == nullptr) {
-    // Fewer angles than needed there are only with min_weight = 1 and slack; `usable` has told.
-    const C weight = static_cast<C>(problem.n_angular);
+  const C share = C{1} / static_cast<C>(problem.n_angular);
+  const C a = real[i], b = imaginary[i];
+  const C own = problem.modulus ? modulus(a, b) : C{0};
+  for (int64_t panel = 0; panel < n; panel += kPanel) {
+    // Of the panel that the diagonal lies in, both halves are worked out.
+    if (panel <= i) {
+      if (pairs == nullptr) {
+        // Fewer angles than needed there are only with min_weight = 1 and slack; `usable` has told.
 #pragma omp simd
-    for (int64_t j = 0; j <= i; ++j) row[j] = usable[j] != 0 ? product[j] / weight : fill;
-  } else {
+        for (int64_t j = panel; j < panel + kPanel; ++j) row[j] = usable[j] != 0 ? product[j] * share : fill;
+      } else {
+        const int64_t end = n - panel < kPanel ? n : panel + kPanel;
 #pragma omp simd
-    for (int64_t j = 0; j <= i; ++j) {
-      const bool enough = usable[j] != 0 && pairs[j] > 0 && pairs[j] >= needed;
-      row[j] = enough ? product[j] / (enough ? pairs[j] : C{1}) : fill;
+        for (int64_t j = panel; j < end; ++j) {
+          const bool enough = usable[j] != 0 && pairs[j] > 0 && pairs[j] >= needed;
+          row[j] = enough ? product[j] / (enough ? pairs[j] : C{1}) : fill;
+        }
+      }
+      if (i >= panel + kPanel) continue;
+    }
+    if (problem.modulus) {
+#pragma omp simd
+      for (int64_t j = panel; j < panel + kPanel; ++j) {
+        const C upper = usable[j] != 0 ? own * modulus(real[j], imaginary[j]) : fill;
+        row[j] = j > i ? upper : row[j];
+      }
+    } else {
+#pragma omp simd
+      for (int64_t j = panel; j < panel + kPanel; ++j) {
+        const C upper = usable[j] != 0 ? a * real[j] + b * imaginary[j] : fill;
+        row[j] = j > i ? upper : row[j];
+      }
     }
   }
-  const C a = real[i], b = imaginary[i];
-  if (problem.modulus) {
-    const C own = modulus(a, b);
-    for (int64_t j = i + 1; j < n; ++j) row[j] = usable[j] != 0 ? own * modulus(real[j], imaginary[j]) : fill;
-  } else {
-#pragma omp simd
-    for (int64_t j = i + 1; j < n; ++j) row[j] = usable[j] != 0 ? a * real[j] + b * imaginary[j] : fill;
+}
+
+// The packed rings, their harmonics, and which of them have a place in the map. `rings` has room for a panel's.
+template <typename T, typename C>
+void prepare(const T* unwrapped, const C* w, const CorrelationProblem& problem, C* rings, C* packed, C* real,
+             C* imaginary, C* usable) {
+  const int64_t n = problem.n_radial;
+  const int64_t count = problem.n_angular;
+  const bool plain = w == nullptr && problem.normalize == Normalize::none && has_half_period(problem);
+  for (int64_t first = 0; first < n; first += kPanel) {
+    const int64_t here = n - first < kPanel ? n - first : kPanel;
+    const T* source = unwrapped + first * count;
+    C* panel = packed + first * count;
+    for (int64_t r = 0; r < here; ++r) {
+      const int64_t j = first + r;
+      const C* weights = w == nullptr ? nullptr : w + j * count;
+      const Ring ring = examine(source + r * count, weights, problem);
+      usable[j] = ring.statistics.usable ? C{1} : C{0};
+      if (!plain) {
+        normalise(source + r * count, weights, problem, ring, rings + r * count, real[j], imaginary[j]);
+      } else if (!__is_same(T, C) || here < kPanel) {
+        for (int64_t k = 0; k < count; ++k) rings[r * count + k] = load_element(source[r * count + k]);
+      }
+    }
+    clear(rings + here * count, (kPanel - here) * count);
+    if constexpr (__is_same(T, C)) {
+      pack(plain && here == kPanel ? source : rings, count, panel);
+    } else {
+      pack(rings, count, panel);
+    }
+    if (plain) panel_harmonics(panel, problem, real + first, imaginary + first);
   }
+  clear(usable + n, panels(n) * kPanel - n);
+}
+
+// A merged row into the result; `stream` for whole lines alone.
+template <typename C, typename O>
+CDIFAST_HOST void store_merged(const C* row, int64_t count, O* target, bool stream) {
+  if constexpr (__is_same(O, C)) {
+    if (stream) {
+      for (int64_t j = 0; j < count; j += kLanes<C>) stream_vector(target + j, load_vector<C>(row + j));
+      return;
+    }
+  }
+  for (int64_t j = 0; j < count; ++j) store_element(target[j], row[j]);
 }
 
 template <typename T, typename O>
 void map_of(const T* unwrapped, const compute_t<T>* w, const compute_t<T>* pairs, const CorrelationProblem& problem,
-            const NextRead& next, compute_t<T>* workspace, O* out) {
+            const NextRead& next, compute_t<T>* workspace, bool stream, O* out) {
   using C = compute_t<T>;
   const int64_t n = problem.n_radial;
   const int64_t count = problem.n_angular;
@@ -353,26 +484,27 @@ void map_of(const T* unwrapped, const compute_t<T>* w, const compute_t<T>* pairs
   C* usable = imaginary + padded;
   C* row = usable + padded;
 
-  for (int64_t j = 0; j < n; ++j) {
-    const C* weights = w == nullptr ? nullptr : w + j * count;
-    const Ring ring = examine(unwrapped + j * count, weights, problem);
-    normalise(unwrapped + j * count, weights, problem, ring, rings + j % kPanel * count, real[j], imaginary[j]);
-    usable[j] = ring.statistics.usable ? C{1} : C{0};
-    if (j + 1 == n) clear(rings + (j % kPanel + 1) * count, (kPanel - 1 - j % kPanel) * count);
-    if (j % kPanel == kPanel - 1 || j + 1 == n) pack(rings, count, packed + j / kPanel * kPanel * count);
-  }
-  symmetric_product(packed, n, count, product,
-                    Ahead(next, out, n * n * static_cast<int64_t>(sizeof(O)), block_steps<C>(n, count)));
+  const int64_t out_bytes = n * n * static_cast<int64_t>(sizeof(O));
+  stream = stream && __is_same(O, C) && n * sizeof(O) % kLineBytes == 0 &&
+           reinterpret_cast<uintptr_t>(out) % kLineBytes == 0;
+
+  prepare(unwrapped, w, problem, rings, packed, real, imaginary, usable);
+  symmetric_product(packed, n, count, product, Ahead(next, out, stream ? 0 : out_bytes, block_steps<C>(n, count)));
   for (int64_t i = 0; i < n; ++i) {
-    merge_row(i, product + i * padded, pairs == nullptr ? nullptr : pairs + i * n, problem, real, imaginary, usable,
-              row);
     O* target = out + i * n;
-    for (int64_t j = 0; j < n; ++j) store_element(target[j], row[j]);
+    C* merged = row;
+    if constexpr (__is_same(O, C)) {
+      if (n == padded && !stream) merged = target;
+    }
+    merge_row(i, product + i * padded, pairs == nullptr ? nullptr : pairs + i * n, problem, real, imaginary, usable,
+              merged);
+    if (merged == row) store_merged(row, n, target, stream);
   }
+  if (stream) finish_streaming();
 }
 
 void map(DType dtype, DType out_dtype, const void* unwrapped, const void* weight, const void* pairs,
-         const CorrelationProblem& problem, const NextRead& next, void* workspace, void* out) {
+         const CorrelationProblem& problem, const NextRead& next, void* workspace, bool stream, void* out) {
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
@@ -381,11 +513,11 @@ void map(DType dtype, DType out_dtype, const void* unwrapped, const void* weight
     const C* p = static_cast<const C*>(pairs);
     C* space = static_cast<C*>(workspace);
     if (dtype == DType::f32 && out_dtype == DType::f16) {
-      map_of(rings, w, p, problem, next, space, static_cast<Half*>(out));
+      map_of(rings, w, p, problem, next, space, stream, static_cast<Half*>(out));
     } else if (dtype == DType::f32 && out_dtype == DType::bf16) {
-      map_of(rings, w, p, problem, next, space, static_cast<BFloat16*>(out));
+      map_of(rings, w, p, problem, next, space, stream, static_cast<BFloat16*>(out));
     } else {
-      map_of(rings, w, p, problem, next, space, static_cast<T*>(out));
+      map_of(rings, w, p, problem, next, space, stream, static_cast<T*>(out));
     }
   });
 }

@@ -11,6 +11,7 @@ namespace cdifast::cpu {
 struct CorrelationProblem {
   int64_t n_radial;
   int64_t n_angular;
+  int64_t order;
   bool modulus;
   Normalize normalize;
   double fill;
@@ -51,9 +52,10 @@ struct CorrelationKernels {
   void (*pair_weights)(DType dtype, const void* weight, int64_t n_radial, int64_t n_angular, void* workspace,
                        void* pairs);
   // One map of rings of `dtype`, written as `out_dtype`: `dtype` itself, or a narrower one for float rings. `next` is
-  // what the thread will read after this map.
+  // what the thread will read after this map. With `stream`, results go round the caches where their rows are whole
+  // lines.
   void (*map)(DType dtype, DType out_dtype, const void* unwrapped, const void* weight, const void* pairs,
-              const CorrelationProblem& problem, const NextRead& next, void* workspace, void* out);
+              const CorrelationProblem& problem, const NextRead& next, void* workspace, bool stream, void* out);
   // The gradient of one map with respect to its rings, given `grad` with respect to the map; all of `dtype`.
   void (*gradient)(DType dtype, const void* grad, const void* unwrapped, const void* weight, const void* pairs,
                    const CorrelationProblem& problem, void* workspace, void* grad_unwrapped);

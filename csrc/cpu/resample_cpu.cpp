@@ -45,10 +45,6 @@ constexpr int64_t kFewImages = 8;
 constexpr int64_t kParts = 8;
 constexpr int64_t kSamplesOfAThread = 32768;
 
-// Outputs that caches will not hold until they are read are stored past them: a line that is written as a whole need
-// not be read from memory first. They hold none where a call moves that much, what it reads included.
-constexpr int64_t kStreamedBytes = int64_t{32} << 20;
-
 // An image that a second-level cache may still hold from its making: its lines are not asked for ahead.
 constexpr int64_t kCachedBytes = int64_t{1} << 20;
 

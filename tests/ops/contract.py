@@ -203,6 +203,25 @@ def check_tiles(dtype: torch.dtype, *, masked: bool) -> None:
         assert torch.equal(few, expected[:3])
 
 
+def check_map_blocks(dtype: torch.dtype, *, weighted: bool) -> None:
+    """Maps of as many rings as fill the register blocks of a product, wholly and in part, and of orders whose half
+    period is a whole number of angles, and not: rings of large mean, so that the harmonics' half has to be as exact by
+    itself as the whole."""
+    tolerance = 2e-6 if dtype == torch.float32 else 1e-11  # the reference has rounding errors too
+    for n_radial in (1, 7, 16, 17, 31, 33, 49, 64, 70, 112):
+        for n_angular, order in ((48, 8), (50, 8), (37, 3), (24, 12)):
+            rings = 1e3 + _seeded(3, n_radial, n_angular, seed=5).to(dtype)
+            weight = _seeded(3, n_radial, n_angular, seed=6).to(dtype) if weighted else None
+            options: dict[str, Any] = {"order": order, "fill": -2.0}
+            found = ops.correlation_map(rings, weight=weight, **options)
+            exact = reference.correlation_map(
+                rings.double(), weight=None if weight is None else weight.double(), **options
+            )[0]
+            for half in (found.double() - exact, exact), ((found.double() - exact).triu(1), exact.triu(1)):
+                error, size = (float(part.norm()) for part in half)
+                assert error <= tolerance * size, (n_radial, n_angular, order, error / size)
+
+
 def _parts(values: Tensor) -> Tensor:
     return torch.stack([values.real, values.imag], dim=-1)
 

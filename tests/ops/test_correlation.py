@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from contract import check_map_blocks
 
 from cdifast import ops
 
@@ -129,6 +130,12 @@ def test_float32_is_accurate_for_bright_rings_with_weak_structure() -> None:
     exact = ops.correlation_map(rings.double(), normalize="pearson")
     found = ops.correlation_map(rings, normalize="pearson")
     torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_blocks_of_rings_and_the_harmonics_of_bright_ones(dtype: torch.dtype, weighted: bool) -> None:
+    check_map_blocks(dtype, weighted=weighted)
 
 
 def test_rings_without_a_mean_or_spread_give_fill() -> None:
