@@ -14,6 +14,8 @@
 namespace cdifast::cpu {
 namespace {
 
+static_assert(kPanel == kGroup);  // see takes_panels
+
 // cos, then sin, of 2 pi order k / K. The phase is reduced as an integer, so that it stays exact for large k.
 std::vector<double> harmonic_table(int64_t order, int64_t n_angular) {
   std::vector<double> table(2 * n_angular);
@@ -134,8 +136,8 @@ void correlation_map_out(const Tensor& unwrapped_, const std::optional<Tensor>& 
         const NextRead next{reinterpret_cast<const char*>(source + (n + 1) * n_radial * n_angular), nullptr,
                             n + 1 < end ? n_radial * n_angular * static_cast<int64_t>(sizeof(T)) / 64 : 0};
         weights.of(n, workspace.as<C>(), own, [&](const C* w, const C* pairs) {
-          selected_correlation_kernels().map(dtype, dtype, source + n * n_radial * n_angular, w, pairs, problem, next,
-                                             workspace.as<C>(), stream, target + n * n_radial * n_radial);
+          selected_correlation_kernels().map(dtype, dtype, source + n * n_radial * n_angular, false, w, pairs, problem,
+                                             next, workspace.as<C>(), stream, target + n * n_radial * n_radial);
         });
       }
     });
@@ -236,9 +238,8 @@ Tensor correlation_weight(const Tensor& weight_, double min_weight) {
   return out;
 }
 
-// Part of the second-level cache that may hold the frame to come while a map is computed: a quarter of 1 MiB, and half
-// of the 512 KiB of older processors.
-constexpr int64_t kEarlyLines = (int64_t{256} << 10) / 64;
+// Lines of the frame to come that are asked for while a map is computed, 160 KiB: about as many as come in that time.
+constexpr int64_t kEarlyLines = (int64_t{160} << 10) / 64;
 
 // --- from detector frames: each frame is unwrapped into its thread's workspace, which stays in the caches.
 
@@ -301,6 +302,7 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
       PlanWeights own;
       // Lines of the next frame that the product asks for; the rest is asked for when its turn comes.
       const int64_t early = std::min(ahead.count, kEarlyLines);
+      const bool in_panels = planner.shared() != nullptr && takes_panels(problem, !shared.ring.empty());
       for (int64_t n = begin; n < end; ++n) {
         if (planner.shared() == nullptr) {
           const char* image = source + n * image_bytes;
@@ -312,11 +314,12 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
           prefetch.asked = n == begin ? 0 : early;
           const PlanView view = planner.shared()->view();
           selected_resample_kernels().forward(dtype, rings_dtype, source + n * image_bytes, view, 0, view.group_count,
-                                              0.0, unwrapped.as<C>(), false, prefetch);
+                                              0.0, unwrapped.as<C>(), in_panels ? Placement::panels : Placement::rows,
+                                              prefetch);
         }
         const PlanWeights& weights = planner.shared() == nullptr ? own : shared;
         const NextRead next{source + (n + 1) * image_bytes, ahead.line, n + 1 < end ? early : 0};
-        selected_correlation_kernels().map(rings_dtype, out_dtype, unwrapped.as<C>(),
+        selected_correlation_kernels().map(rings_dtype, out_dtype, unwrapped.as<C>(), in_panels,
                                            weights.ring.empty() ? nullptr : weights.ring.data(),
                                            weights.ring.empty() ? nullptr : weights.pair.data(), problem, next,
                                            workspace.as<C>(), stream, target + n * map_bytes);

@@ -75,8 +75,9 @@ class Ahead {
   int64_t done_ = 0;
 };
 
-// Angles (or rings, in the gradient) between two steps of Ahead.
+// Angles (or rings, in the gradient) between two steps of Ahead, and those without a loop between them.
 constexpr int64_t kStride = 16;
+constexpr int64_t kUnrolled = 4;
 
 // product[r, p * 16 + c] = sum_k left[k * left_step + r] right_p[k, c] for kRows rows and kPanels panels, where
 // right_p starts `right_step` elements after the panel before it. `product` has rows of `stride` elements.
@@ -87,23 +88,29 @@ CDIFAST_HOST void multiply(const C* left, int64_t left_step, const C* right, int
   constexpr int kWide = kVectors<C> * kPanels;
   constexpr int kLane = static_cast<int>(sizeof(V) / sizeof(C));
   V sum[kRows][kWide] = {};
-  for (int64_t begin = 0; begin < count; begin += kStride) {
+  const auto add = [&](int64_t k) __attribute__((always_inline)) {
+    V column[kWide];
+#pragma GCC unroll 16
+    for (int v = 0; v < kWide; ++v) {
+      column[v] = load<V>(right + v / kVectors<C> * right_step + k * kPanel + v % kVectors<C> * kLane);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const V row = left[k * left_step + r] - V{};  // subtracting 0 is no instruction, adding it is
+#pragma GCC unroll 16
+      for (int v = 0; v < kWide; ++v) sum[r][v] += row * column[v];
+    }
+  };
+  int64_t k = 0;
+  for (; k + kStride <= count; k += kStride) {
     ahead.step();
-    const int64_t end = begin + kStride < count ? begin + kStride : count;
-    for (int64_t k = begin; k < end; ++k) {
-      V column[kWide];
-#pragma GCC unroll 16
-      for (int v = 0; v < kWide; ++v) {
-        column[v] = load<V>(right + v / kVectors<C> * right_step + k * kPanel + v % kVectors<C> * kLane);
-      }
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const V row = left[k * left_step + r] - V{};  // subtracting 0 is no instruction, adding it is
-#pragma GCC unroll 16
-        for (int v = 0; v < kWide; ++v) sum[r][v] += row * column[v];
-      }
+    for (int64_t i = k; i < k + kStride; i += kUnrolled) {
+#pragma GCC unroll 4
+      for (int64_t u = 0; u < kUnrolled; ++u) add(i + u);
     }
   }
+  if (k < count) ahead.step();
+  for (; k < count; ++k) add(k);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
@@ -469,15 +476,26 @@ CDIFAST_HOST void store_merged(const C* row, int64_t count, O* target, bool stre
   for (int64_t j = 0; j < count; ++j) store_element(target[j], row[j]);
 }
 
+// The same of rings that are packed.
+template <typename C>
+void prepare_panels(const C* packed, const CorrelationProblem& problem, C* real, C* imaginary, C* usable) {
+  const int64_t count = problem.n_angular;
+  const Ring ring = examine<C, C>(packed, nullptr, problem);  // without normalisation every ring has the same numbers
+  for (int64_t first = 0; first < problem.n_radial; first += kPanel) {
+    panel_harmonics(packed + first * count, problem, real + first, imaginary + first);
+  }
+  for (int64_t j = 0; j < problem.n_radial; ++j) usable[j] = ring.statistics.usable ? C{1} : C{0};
+}
+
 template <typename T, typename O>
-void map_of(const T* unwrapped, const compute_t<T>* w, const compute_t<T>* pairs, const CorrelationProblem& problem,
-            const NextRead& next, compute_t<T>* workspace, bool stream, O* out) {
+void map_of(const T* unwrapped, bool in_panels, const compute_t<T>* w, const compute_t<T>* pairs,
+            const CorrelationProblem& problem, const NextRead& next, compute_t<T>* workspace, bool stream, O* out) {
   using C = compute_t<T>;
   const int64_t n = problem.n_radial;
   const int64_t count = problem.n_angular;
   const int64_t padded = panels(n) * kPanel;
-  C* packed = workspace;
-  C* rings = packed + padded * count;
+  C* const room = workspace;
+  C* rings = room + padded * count;
   C* product = rings + kPanel * count;
   C* real = product + padded * padded;
   C* imaginary = real + padded;
@@ -488,7 +506,13 @@ void map_of(const T* unwrapped, const compute_t<T>* w, const compute_t<T>* pairs
   stream = stream && __is_same(O, C) && n * sizeof(O) % kLineBytes == 0 &&
            reinterpret_cast<uintptr_t>(out) % kLineBytes == 0;
 
-  prepare(unwrapped, w, problem, rings, packed, real, imaginary, usable);
+  const C* packed = room;
+  if (__is_same(T, C) && in_panels) {
+    packed = reinterpret_cast<const C*>(unwrapped);
+    prepare_panels(packed, problem, real, imaginary, usable);
+  } else {
+    prepare(unwrapped, w, problem, rings, room, real, imaginary, usable);
+  }
   symmetric_product(packed, n, count, product, Ahead(next, out, stream ? 0 : out_bytes, block_steps<C>(n, count)));
   for (int64_t i = 0; i < n; ++i) {
     O* target = out + i * n;
@@ -503,7 +527,7 @@ void map_of(const T* unwrapped, const compute_t<T>* w, const compute_t<T>* pairs
   if (stream) finish_streaming();
 }
 
-void map(DType dtype, DType out_dtype, const void* unwrapped, const void* weight, const void* pairs,
+void map(DType dtype, DType out_dtype, const void* unwrapped, bool in_panels, const void* weight, const void* pairs,
          const CorrelationProblem& problem, const NextRead& next, void* workspace, bool stream, void* out) {
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -513,11 +537,11 @@ void map(DType dtype, DType out_dtype, const void* unwrapped, const void* weight
     const C* p = static_cast<const C*>(pairs);
     C* space = static_cast<C*>(workspace);
     if (dtype == DType::f32 && out_dtype == DType::f16) {
-      map_of(rings, w, p, problem, next, space, stream, static_cast<Half*>(out));
+      map_of(rings, in_panels, w, p, problem, next, space, stream, static_cast<Half*>(out));
     } else if (dtype == DType::f32 && out_dtype == DType::bf16) {
-      map_of(rings, w, p, problem, next, space, stream, static_cast<BFloat16*>(out));
+      map_of(rings, in_panels, w, p, problem, next, space, stream, static_cast<BFloat16*>(out));
     } else {
-      map_of(rings, w, p, problem, next, space, stream, static_cast<T*>(out));
+      map_of(rings, in_panels, w, p, problem, next, space, stream, static_cast<T*>(out));
     }
   });
 }

@@ -23,6 +23,13 @@ struct CorrelationProblem {
 constexpr int64_t kPanel = 16;
 constexpr int64_t panels(int64_t n_radial) { return (n_radial + kPanel - 1) / kPanel; }
 
+// Whether a map's product can read rings as Placement::panels leaves them (resample_simd.h): they go into it as they
+// are, and their harmonics are sums of differences. `weighted`: whether some sample does not count fully.
+constexpr bool takes_panels(const CorrelationProblem& problem, bool weighted) {
+  return !weighted && problem.normalize == Normalize::none && problem.n_radial % kPanel == 0 &&
+         problem.n_angular % kPanel == 0 && problem.n_angular % (2 * problem.order) == 0;
+}
+
 // Elements of compute type that `map` and `pair_weights` need: the rings in panels, a panel's rings one by one, the
 // symmetric product, a row of the map, and the rings' harmonics and flags.
 constexpr int64_t map_workspace(int64_t n_radial, int64_t n_angular) {
@@ -52,10 +59,11 @@ struct CorrelationKernels {
   void (*pair_weights)(DType dtype, const void* weight, int64_t n_radial, int64_t n_angular, void* workspace,
                        void* pairs);
   // One map of rings of `dtype`, written as `out_dtype`: `dtype` itself, or a narrower one for float rings. `next` is
-  // what the thread will read after this map. With `stream`, results go round the caches where their rows are whole
-  // lines.
-  void (*map)(DType dtype, DType out_dtype, const void* unwrapped, const void* weight, const void* pairs,
-              const CorrelationProblem& problem, const NextRead& next, void* workspace, bool stream, void* out);
+  // what the thread will read after this map. With `in_panels`, that is how the rings lie, which takes_panels() allows.
+  // With `stream`, results go round the caches where their rows are whole lines.
+  void (*map)(DType dtype, DType out_dtype, const void* unwrapped, bool in_panels, const void* weight,
+              const void* pairs, const CorrelationProblem& problem, const NextRead& next, void* workspace, bool stream,
+              void* out);
   // The gradient of one map with respect to its rings, given `grad` with respect to the map; all of `dtype`.
   void (*gradient)(DType dtype, const void* grad, const void* unwrapped, const void* weight, const void* pairs,
                    const CorrelationProblem& problem, void* workspace, void* grad_unwrapped);

@@ -97,7 +97,7 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
         Prefetch prefetch;
         if (large) prefetch = {lines->line.data(), lines->before.data(), lines->before[last], lines->before[first]};
         kernels.forward(dtype, out_dtype, source + n * image_bytes, plan, first, last, fill, target + n * map_bytes,
-                        false, prefetch);
+                        Placement::rows, prefetch);
       }
     });
     return;
@@ -114,7 +114,8 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
     return;
   }
 
-  const bool stream = count * (image_bytes + map_bytes) >= kStreamedBytes;
+  const Placement placement =
+      count * (image_bytes + map_bytes) >= kStreamedBytes ? Placement::streamed_rows : Placement::rows;
   const PlanView plan = planner.shared()->view();
   const TouchedLines& lines = planner.shared()->lines(images.element_size());
   torch::stable::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
@@ -123,7 +124,7 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
       prefetch.asked = n == begin ? 0 : std::min(kAheadLines, prefetch.count);
       prefetch.next = n + 1 < end ? source + (n + 1) * image_bytes : nullptr;
       kernels.forward(dtype, out_dtype, source + n * image_bytes, plan, 0, plan.group_count, fill,
-                      target + n * map_bytes, stream, prefetch);
+                      target + n * map_bytes, placement, prefetch);
     }
   });
 }

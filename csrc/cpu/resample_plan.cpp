@@ -399,8 +399,8 @@ void sample_once(const Sampling& sampling, const Directions& directions, DType d
   kernels.forward_once(dtype, out_dtype, image, sampling, directions.cos.data(), directions.sin.data(), next, out,
                        done.data());
   rest.float64 ? add_rest<double>(sampling, directions, done, rest) : add_rest<float>(sampling, directions, done, rest);
-  kernels.forward(dtype, out_dtype, image, rest.view(), 0, static_cast<int64_t>(rest.groups.size()), fill, out, false,
-                  Prefetch{});
+  kernels.forward(dtype, out_dtype, image, rest.view(), 0, static_cast<int64_t>(rest.groups.size()), fill, out,
+                  Placement::rows, Prefetch{});
 }
 
 std::shared_ptr<const SamplingPlan> cached_plan(const Sampling& sampling, bool float64, bool at_once) {

@@ -278,50 +278,67 @@ class Asking {
   int64_t asked_;
 };
 
+// Where a group's tile goes: its rows, or in panels its columns, are `step` elements apart. A group outside tiles is a
+// row of its own.
+template <typename O>
+struct TilePlace {
+  O* target;
+  int64_t step;
+  bool turned;  // groups do not go along what is contiguous
+
+  CDIFAST_HOST TilePlace(const PlanView& plan, const SampleGroup& group, O* out, bool panels) {
+    const int64_t first = group.first - group.place * (group.down ? 1 : plan.columns);
+    step = panels ? kGroup : plan.columns;
+    turned = group.down != panels;
+    target = out + (panels ? (first / (kGroup * plan.columns) * plan.columns + first % plan.columns) * kGroup : first);
+  }
+};
+
 // Every kGroup samples cost what their loads do, so that whatever a tile can do once is not done for each group.
 template <bool gather, typename T, typename O>
-void run_simple_tile(const T* image, const PlanView& plan, const SampleGroup& first, O* out, bool stream) {
+void run_simple_tile(const T* image, const PlanView& plan, const SampleGroup& first, TilePlace<O> place, bool stream) {
   using C = compute_t<T>;
   const int64_t columns = plan.source.columns;
   const auto last = static_cast<int32_t>(plan.source.rows * columns - 1);
   GroupData<C> data = data_of<C>(plan, first);
-  O* target = out + first.first;
   const auto next = [&](C* values) {
     whole_samples<gather, true>(image, columns, last, data.element, data.number, data.number + kGroup, values);
     data.element = reinterpret_cast<const int32_t*>(data.number + 2 * kGroup);
     data.number = reinterpret_cast<const C*>(data.element + kGroup);
   };
-  if (first.down) {
+  if (place.turned) {
     alignas(64) C values[kGroup][kGroup];
     for (int c = 0; c < kGroup; ++c) next(values[c]);
-    store_columns(values, target, plan.columns, stream);
+    store_columns(values, place.target, place.step, stream);
   } else {
-    for (int r = 0; r < kGroup; ++r, target += plan.columns) {
+    for (int r = 0; r < kGroup; ++r, place.target += place.step) {
       alignas(64) C values[kGroup];
       next(values);
-      store_row(values, kGroup, target, stream);
+      store_row(values, kGroup, place.target, stream);
     }
   }
 }
 
 template <bool gather, typename T, typename O>
-void run(const T* image, const PlanView& plan, int64_t begin, int64_t end, compute_t<T> fill, O* out, bool stream,
-         const Prefetch& prefetch) {
+void run(const T* image, const PlanView& plan, int64_t begin, int64_t end, compute_t<T> fill, O* out,
+         Placement placement, const Prefetch& prefetch) {
+  const bool stream = placement == Placement::streamed_rows;
   Asking asking(prefetch, image);
   alignas(64) compute_t<T> values[kGroup][kGroup];
   for (int64_t g = begin; g < end; ++g) {
     const SampleGroup& group = plan.groups[g];
     asking.before(g);
+    const TilePlace<O> place(plan, group, out, placement == Placement::panels);
     if (group.simple) {
-      run_simple_tile<gather>(image, plan, group, out, stream);
+      run_simple_tile<gather>(image, plan, group, place, stream);
       g += kGroup - 1;
       continue;
     }
     sample_group<gather>(image, plan, group, fill, values[group.place]);
-    if (!group.down) {
-      store_row(values[group.place], group.count, out + group.first, stream);
+    if (!place.turned) {
+      store_row(values[group.place], group.count, place.target + group.place * place.step, stream);
     } else if (group.place == kGroup - 1) {
-      store_columns(values, out + group.first - (kGroup - 1), plan.columns, stream);
+      store_columns(values, place.target, place.step, stream);
     }
   }
 }
@@ -341,16 +358,16 @@ void dispatch_result(DType dtype, DType out_dtype, const F& f) {
 }
 
 void forward(DType dtype, DType out_dtype, const void* image, const PlanView& plan, int64_t begin, int64_t end,
-             double fill, void* out, bool stream, const Prefetch& prefetch) {
+             double fill, void* out, Placement placement, const Prefetch& prefetch) {
   dispatch_result(dtype, out_dtype, [&](auto source, auto result) {
     using T = decltype(source);
     using O = decltype(result);
     with_gathers([&](auto gather) {
       run<gather.value>(static_cast<const T*>(image), plan, begin, end, static_cast<compute_t<T>>(fill),
-                        static_cast<O*>(out), stream, prefetch);
+                        static_cast<O*>(out), placement, prefetch);
     });
   });
-  if (stream) finish_streaming();
+  if (placement == Placement::streamed_rows) finish_streaming();
 }
 
 template <typename C>

@@ -222,6 +222,22 @@ def check_map_blocks(dtype: torch.dtype, *, weighted: bool) -> None:
                 assert error <= tolerance * size, (n_radial, n_angular, order, error / size)
 
 
+def check_fused_tiles(dtype: torch.dtype) -> None:
+    """Frames to maps in one operator: the very bits of the two one after the other, whether rings go between them in
+    panels or in rows, and panels' tiles along radii, angles and with neighbours that are not reached."""
+    frames = _seeded(6, 70, 64, seed=7).mul(200).to(dtype)
+    for n_radial, n_angular, order in ((32, 48, 8), (16, 16, 1), (48, 64, 8), (32, 50, 5), (33, 48, 8), (32, 48, 5)):
+        for options in ({"r_max": 30.0}, {"r_max": 44.0}, {"r_max": 20.0, "interpolation": "nearest"}, {"r_min": 0.0}):
+            options = {"r_min": 2.0, "center": (34.0, 31.5), **options}
+            unwrapped, weight = ops.polar_resample(frames, n_radial, n_angular, return_weight=True, **options)  # type: ignore[call-overload]
+            weight = None if bool((weight == 1).all()) else weight
+            expected = ops.correlation_map(unwrapped, weight=weight, order=order)
+            found = ops.polar_correlation_map(frames, n_radial, n_angular, order=order, **options)  # type: ignore[arg-type]
+            assert torch.equal(found, expected), (n_radial, n_angular, order, options)
+            alone = ops.polar_correlation_map(frames[:1], n_radial, n_angular, order=order, **options)  # type: ignore[arg-type]
+            assert torch.equal(alone, expected[:1])
+
+
 def _parts(values: Tensor) -> Tensor:
     return torch.stack([values.real, values.imag], dim=-1)
 

@@ -13,7 +13,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contract import CASES, check_map_blocks, check_tiles
+from contract import CASES, check_fused_tiles, check_map_blocks, check_tiles
 
 from cdifast import _C
 
@@ -36,4 +36,6 @@ for dtype in (torch.float32, torch.uint16, torch.uint8, torch.float64):
 for dtype in (torch.float32, torch.float64):
     for weighted in (False, True):
         check_map_blocks(dtype, weighted=weighted)
+for dtype in (torch.float32, torch.uint16, torch.float64):
+    check_fused_tiles(dtype)
 print(_C.cpu_capability())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from contract import check_fused_tiles
 
 from cdifast import ops
 from cdifast.ops.dtypes import IMAGE_DTYPES
@@ -26,6 +27,11 @@ def test_equals_the_two_operators_one_after_the_other(dtype: torch.dtype, per_im
     found, found_cells = ops.polar_correlation_map(frames, 20, 48, **geometry, **options, return_weight=True)
     assert torch.equal(found_cells, cells)
     assert torch.equal(found, expected.to(found.dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.uint16, torch.float64])
+def test_rings_in_panels_give_the_very_bits_of_rings_in_rows(dtype: torch.dtype) -> None:
+    check_fused_tiles(dtype)
 
 
 def test_gradients_of_images_and_centre_are_those_of_the_two_operators() -> None:
