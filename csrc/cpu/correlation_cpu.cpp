@@ -33,7 +33,7 @@ ScalarType compute_type(DType dtype) { return dtype == DType::f64 ? ScalarType::
 
 template <typename C>
 std::vector<C> pair_weights(DType dtype, const C* weight, int64_t n_radial, int64_t n_angular) {
-  std::vector<C> pairs(n_radial * n_radial);
+  std::vector<C> pairs(n_radial * n_radial + kPanel);
   Buffer workspace(map_workspace(n_radial, n_angular) * sizeof(C));
   selected_correlation_kernels().pair_weights(dtype, weight, n_radial, n_angular, workspace.as<C>(), pairs.data());
   return pairs;
@@ -57,7 +57,7 @@ class Weights {
   void of(int64_t n, C* workspace, std::vector<C>& own, const F& f) const {
     if (first_ == nullptr) return f(static_cast<const C*>(nullptr), static_cast<const C*>(nullptr));
     if (shared_) return f(first_, pairs_.data());
-    own.resize(n_radial_ * n_radial_);
+    own.resize(n_radial_ * n_radial_ + kPanel);
     const C* weight = first_ + n * n_radial_ * n_angular_;
     selected_correlation_kernels().pair_weights(dtype_, weight, n_radial_, n_angular_, workspace, own.data());
     f(weight, static_cast<const C*>(own.data()));

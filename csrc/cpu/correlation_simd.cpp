@@ -383,52 +383,46 @@ C modulus(C real, C imaginary) {
   return square_root(real * real + imaginary * imaginary);
 }
 
-// Row i of the map, from the product and the harmonics, padded to whole panels.
+// What a map is put together from: see map_of. Vectors are read of every array, beyond its end too.
 template <typename C>
-CDIFAST_HOST void merge_row(int64_t i, const C* __restrict product, const C* __restrict pairs,
-                            const CorrelationProblem& problem, const C* __restrict real, const C* __restrict imaginary,
-                            const C* __restrict usable, C* __restrict row) {
-  const int64_t n = problem.n_radial;
-  const C fill = static_cast<C>(problem.fill);
-  const C needed = static_cast<C>(problem.needed_weight);
-  if (usable[i] == 0) {
-    for (int64_t j = 0; j < n; ++j) row[j] = fill;
-    return;
-  }
-  const C share = C{1} / static_cast<C>(problem.n_angular);
-  const C a = real[i], b = imaginary[i];
-  const C own = problem.modulus ? modulus(a, b) : C{0};
-  for (int64_t panel = 0; panel < n; panel += kPanel) {
-    // Of the panel that the diagonal lies in, both halves are worked out.
-    if (panel <= i) {
-      if (pairs == nullptr) {
-        // Fewer angles than needed there are only with min_weight = 1 and slack; `usable` has told.
-#pragma omp simd
-        for (int64_t j = panel; j < panel + kPanel; ++j) row[j] = usable[j] != 0 ? product[j] * share : fill;
-      } else {
-        const int64_t end = n - panel < kPanel ? n : panel + kPanel;
-#pragma omp simd
-        for (int64_t j = panel; j < end; ++j) {
-          const bool enough = usable[j] != 0 && pairs[j] > 0 && pairs[j] >= needed;
-          row[j] = enough ? product[j] / (enough ? pairs[j] : C{1}) : fill;
-        }
-      }
-      if (i >= panel + kPanel) continue;
-    }
-    if (problem.modulus) {
-#pragma omp simd
-      for (int64_t j = panel; j < panel + kPanel; ++j) {
-        const C upper = usable[j] != 0 ? own * modulus(real[j], imaginary[j]) : fill;
-        row[j] = j > i ? upper : row[j];
-      }
+struct Parts {
+  const CorrelationProblem& problem;
+  const C* product;  // rows of whole panels
+  const C* pairs;    // null without weights
+  const C* real;
+  const C* imaginary;
+  const C* size;    // moduli, where the map has them
+  const C* usable;  // 0 beyond the last ring
+};
+
+// A vector of the map's row i from column j on.
+template <typename C>
+CDIFAST_HOST Vector<C> merged_cells(const Parts<C>& parts, int64_t i, int64_t j) {
+  using V = Vector<C>;
+  const CorrelationProblem& problem = parts.problem;
+  const V fill = broadcast(static_cast<C>(problem.fill));
+  if (parts.usable[i] == 0) return fill;
+  const auto usable = load<V>(parts.usable + j) != 0;
+  V cells = fill;
+  if (j <= i) {
+    const V product = load<V>(parts.product + i * panels(problem.n_radial) * kPanel + j);
+    if (parts.pairs == nullptr) {
+      // Fewer angles than needed there are only with min_weight = 1 and slack; `usable` has told.
+      cells = usable ? product * (C{1} / static_cast<C>(problem.n_angular)) : fill;
     } else {
-#pragma omp simd
-      for (int64_t j = panel; j < panel + kPanel; ++j) {
-        const C upper = usable[j] != 0 ? a * real[j] + b * imaginary[j] : fill;
-        row[j] = j > i ? upper : row[j];
-      }
+      const V pairs = load<V>(parts.pairs + i * problem.n_radial + j);
+      const auto enough = usable & (pairs > 0) & (pairs >= static_cast<C>(problem.needed_weight));
+      cells = enough ? product / (enough ? pairs : V{} + C{1}) : fill;
     }
   }
+  if (j + kLanes<C> > i + 1) {
+    V upper = problem.modulus
+                  ? parts.size[i] * load<V>(parts.size + j)
+                  : parts.real[i] * load<V>(parts.real + j) + parts.imaginary[i] * load<V>(parts.imaginary + j);
+    upper = usable ? upper : fill;
+    cells = j > i ? upper : (lanes_from<C>(i + 1 - j) ? upper : cells);
+  }
+  return cells;
 }
 
 // The packed rings, their harmonics, and which of them have a place in the map. `rings` has room for a panel's.
@@ -464,18 +458,6 @@ void prepare(const T* unwrapped, const C* w, const CorrelationProblem& problem, 
   clear(usable + n, panels(n) * kPanel - n);
 }
 
-// A merged row into the result; `stream` for whole lines alone.
-template <typename C, typename O>
-CDIFAST_HOST void store_merged(const C* row, int64_t count, O* target, bool stream) {
-  if constexpr (__is_same(O, C)) {
-    if (stream) {
-      for (int64_t j = 0; j < count; j += kLanes<C>) stream_vector(target + j, load_vector<C>(row + j));
-      return;
-    }
-  }
-  for (int64_t j = 0; j < count; ++j) store_element(target[j], row[j]);
-}
-
 // The same of rings that are packed.
 template <typename C>
 void prepare_panels(const C* packed, const CorrelationProblem& problem, C* real, C* imaginary, C* usable) {
@@ -500,8 +482,7 @@ void map_of(const T* unwrapped, bool in_panels, const compute_t<T>* w, const com
   C* real = product + padded * padded;
   C* imaginary = real + padded;
   C* usable = imaginary + padded;
-  C* row = usable + padded;
-
+  C* size = usable + padded;
   const int64_t out_bytes = n * n * static_cast<int64_t>(sizeof(O));
   stream = stream && __is_same(O, C) && n * sizeof(O) % kLineBytes == 0 &&
            reinterpret_cast<uintptr_t>(out) % kLineBytes == 0;
@@ -513,16 +494,28 @@ void map_of(const T* unwrapped, bool in_panels, const compute_t<T>* w, const com
   } else {
     prepare(unwrapped, w, problem, rings, room, real, imaginary, usable);
   }
+  if (problem.modulus) {
+    for (int64_t j = 0; j < n; ++j) size[j] = modulus(real[j], imaginary[j]);
+  }
   symmetric_product(packed, n, count, product, Ahead(next, out, stream ? 0 : out_bytes, block_steps<C>(n, count)));
+  const Parts<C> parts{problem, product, pairs, real, imaginary, size, usable};
   for (int64_t i = 0; i < n; ++i) {
-    O* target = out + i * n;
-    C* merged = row;
-    if constexpr (__is_same(O, C)) {
-      if (n == padded && !stream) merged = target;
+    O* row = out + i * n;
+    int64_t j = 0;
+    for (; j + kLanes<C> <= n; j += kLanes<C>) {
+      const Vector<C> cells = merged_cells(parts, i, j);
+      if constexpr (__is_same(O, C)) {
+        if (stream) {
+          stream_vector(row + j, cells);
+          continue;
+        }
+      }
+      store_numbers(row + j, cells);
     }
-    merge_row(i, product + i * padded, pairs == nullptr ? nullptr : pairs + i * n, problem, real, imaginary, usable,
-              merged);
-    if (merged == row) store_merged(row, n, target, stream);
+    if (j == n) continue;
+    C rest[kLanes<C>];
+    store(rest, merged_cells(parts, i, j));
+    for (int64_t lane = 0; j + lane < n; ++lane) store_element(row[j + lane], rest[lane]);
   }
   if (stream) finish_streaming();
 }
@@ -536,13 +529,15 @@ void map(DType dtype, DType out_dtype, const void* unwrapped, bool in_panels, co
     const C* w = static_cast<const C*>(weight);
     const C* p = static_cast<const C*>(pairs);
     C* space = static_cast<C*>(workspace);
-    if (dtype == DType::f32 && out_dtype == DType::f16) {
-      map_of(rings, in_panels, w, p, problem, next, space, stream, static_cast<Half*>(out));
-    } else if (dtype == DType::f32 && out_dtype == DType::bf16) {
-      map_of(rings, in_panels, w, p, problem, next, space, stream, static_cast<BFloat16*>(out));
-    } else {
-      map_of(rings, in_panels, w, p, problem, next, space, stream, static_cast<T*>(out));
+    if constexpr (__is_same(T, float)) {
+      if (out_dtype == DType::f16) {
+        return map_of(rings, in_panels, w, p, problem, next, space, stream, static_cast<Half*>(out));
+      }
+      if (out_dtype == DType::bf16) {
+        return map_of(rings, in_panels, w, p, problem, next, space, stream, static_cast<BFloat16*>(out));
+      }
     }
+    map_of(rings, in_panels, w, p, problem, next, space, stream, static_cast<T*>(out));
   });
 }
 

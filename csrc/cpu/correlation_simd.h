@@ -31,7 +31,7 @@ constexpr bool takes_panels(const CorrelationProblem& problem, bool weighted) {
 }
 
 // Elements of compute type that `map` and `pair_weights` need: the rings in panels, a panel's rings one by one, the
-// symmetric product, a row of the map, and the rings' harmonics and flags.
+// symmetric product, and the rings' harmonics, moduli and flags.
 constexpr int64_t map_workspace(int64_t n_radial, int64_t n_angular) {
   const int64_t padded = panels(n_radial) * kPanel;
   return padded * n_angular + kPanel * n_angular + padded * padded + 4 * padded;
@@ -55,7 +55,8 @@ struct NextRead {
 // Workspaces start at a multiple of 64 bytes. `weight` and `pairs` are null where every sample counts fully, else of
 // compute_t of `dtype`.
 struct CorrelationKernels {
-  // pairs[i, j] = sum_k w[i, k] w[j, k] for j <= i, in the type `dtype` (f32 or f64).
+  // pairs[i, j] = sum_k w[i, k] w[j, k] for j <= i, in the type `dtype` (f32 or f64). `map` reads kPanel numbers more
+  // than the n_radial^2 of `pairs`, whatever they are.
   void (*pair_weights)(DType dtype, const void* weight, int64_t n_radial, int64_t n_angular, void* workspace,
                        void* pairs);
   // One map of rings of `dtype`, written as `out_dtype`: `dtype` itself, or a narrower one for float rings. `next` is
