@@ -39,8 +39,12 @@ inline void copy_steps(uint8_t* to, const uint8_t* from, int64_t length) {
 // A match may overlap what it writes: then the last `offset` bytes repeat.
 inline void copy_match(uint8_t* out, int64_t offset, int64_t length, const uint8_t* end) {
   const uint8_t* from = out - offset;
-  if (length + kStep > end - out) {  // no room for whole steps
-    for (int64_t i = 0; i < length; ++i) out[i] = from[i];
+  // Whole steps as far as there is room, which is nearly all of a long match at the end of a block, and then bytes.
+  const int64_t room = end - out - kStep;
+  if (length > room) {
+    int64_t i = room > 0 ? room : 0;
+    if (i > 0) copy_match(out, offset, i, end);
+    for (; i < length; ++i) out[i] = from[i];
   } else if (offset >= kStep) {
     copy_steps<kStep>(out, from, length);
   } else if (offset == 1) {

@@ -37,10 +37,12 @@ def test_multiply_adds_in_registers_count_where_they_are_faster_than_a_product()
 
 
 def test_multiply_adds_in_registers_are_done(tmp_path: Path) -> None:
-    """s = s / 2 + 1 / 4 ends at 1/2, on every thread."""
-    sums = bench_limits.in_registers(10**6, tmp_path).run()
-    assert len(sums) == torch.get_num_threads()
-    assert all(torch.all(found == 0.5) for found in sums)
+    """s = s / 2 + 1 / 4, on every thread, of twelve sums apart: none stands for another. It ends at 1/2."""
+    threads = torch.get_num_threads()
+    sums = bench_limits.in_registers(threads, tmp_path).run()  # one step
+    assert len(sums) == threads
+    assert all(torch.equal(found, torch.arange(12.0) / 2 + 0.25) for found in sums)
+    assert all(torch.all(found == 0.5) for found in bench_limits.in_registers(10**6, tmp_path).run())
 
 
 def test_the_faster_way_to_copy_counts() -> None:
