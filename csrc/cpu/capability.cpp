@@ -4,6 +4,10 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#if defined(CDIFAST_X86_VARIANTS)
+#include <cpuid.h>
+#endif
+
 namespace cdifast::cpu {
 namespace {
 
@@ -34,8 +38,10 @@ bool choose_gathers() {
     return *asked == '1';
   }
 #if defined(CDIFAST_X86_VARIANTS)
-  // Sapphire Rapids was the first to have it.
-  return __builtin_cpu_supports("avx512fp16") && __builtin_cpu_is("intel");
+  // Sapphire Rapids was the first to have AVX512-FP16, whose name GCC 11 does not know.
+  constexpr unsigned half_numbers = 1u << 23;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __builtin_cpu_is("intel") && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & half_numbers) != 0;
 #else
   return false;
 #endif
