@@ -27,6 +27,12 @@ std::vector<double> harmonic_table(int64_t order, int64_t n_angular) {
   return table;
 }
 
+CorrelationProblem problem_of(int64_t n_radial, int64_t n_angular, int64_t order, bool modulus, int64_t normalize,
+                              double fill, double min_weight, const std::vector<double>& harmonic) {
+  const double needed = needed_weight(min_weight, n_angular);
+  return {n_radial, n_angular, order, modulus, static_cast<Normalize>(normalize), fill, needed, harmonic.data()};
+}
+
 DType compute_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
 
 ScalarType compute_type(DType dtype) { return dtype == DType::f64 ? ScalarType::Double : ScalarType::Float; }
@@ -113,14 +119,8 @@ void correlation_map_out(const Tensor& unwrapped_, const std::optional<Tensor>& 
   const std::optional<Tensor> weight = checked_weight(op, weight_, dtype, count, n_radial, n_angular);
 
   const std::vector<double> harmonic = harmonic_table(order, n_angular);
-  const CorrelationProblem problem{n_radial,
-                                   n_angular,
-                                   order,
-                                   modulus,
-                                   static_cast<Normalize>(normalize),
-                                   fill,
-                                   needed_weight(min_weight, n_angular),
-                                   harmonic.data()};
+  const CorrelationProblem problem =
+      problem_of(n_radial, n_angular, order, modulus, normalize, fill, min_weight, harmonic);
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
@@ -171,14 +171,8 @@ Tensor correlation_map_backward(const Tensor& grad_, const Tensor& unwrapped_, c
 
   Tensor out = torch::stable::empty_like(unwrapped);
   const std::vector<double> harmonic = harmonic_table(order, n_angular);
-  const CorrelationProblem problem{n_radial,
-                                   n_angular,
-                                   order,
-                                   modulus,
-                                   static_cast<Normalize>(normalize),
-                                   0.0,
-                                   needed_weight(min_weight, n_angular),
-                                   harmonic.data()};
+  const CorrelationProblem problem =
+      problem_of(n_radial, n_angular, order, modulus, normalize, 0.0, min_weight, harmonic);
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
@@ -261,14 +255,8 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
   if (count == 0) return;
 
   const std::vector<double> harmonic = harmonic_table(order, n_angular);
-  const CorrelationProblem problem{n_radial,
-                                   n_angular,
-                                   order,
-                                   modulus,
-                                   static_cast<Normalize>(normalize),
-                                   fill,
-                                   needed_weight(min_weight, n_angular),
-                                   harmonic.data()};
+  const CorrelationProblem problem =
+      problem_of(n_radial, n_angular, order, modulus, normalize, fill, min_weight, harmonic);
   const DType rings_dtype = compute_dtype(dtype);
   const DType out_dtype = floating_dtype(out, op, "out");
   const auto* source = static_cast<const char*>(images.const_data_ptr());

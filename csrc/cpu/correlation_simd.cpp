@@ -349,10 +349,6 @@ void normalise(const T* __restrict ring, const C* __restrict w, const Correlatio
 // The harmonics of a packed panel's unnormalised rings, each over the whole circle, where half of its period is a whole
 // number of angles: angles half a period apart count with opposite signs, so that their differences are exact enough in
 // C however small they are beside the rings' mean.
-CDIFAST_HOST bool has_half_period(const CorrelationProblem& problem) {
-  return problem.n_angular % (2 * problem.order) == 0;
-}
-
 template <typename C>
 void panel_harmonics(const C* __restrict panel, const CorrelationProblem& problem, C* __restrict real,
                      C* __restrict imaginary) {
@@ -431,7 +427,7 @@ void prepare(const T* unwrapped, const C* w, const CorrelationProblem& problem, 
              C* imaginary, C* usable) {
   const int64_t n = problem.n_radial;
   const int64_t count = problem.n_angular;
-  const bool plain = w == nullptr && problem.normalize == Normalize::none && has_half_period(problem);
+  const bool plain = are_plain(problem, w != nullptr);
   for (int64_t first = 0; first < n; first += kPanel) {
     const int64_t here = n - first < kPanel ? n - first : kPanel;
     const T* source = unwrapped + first * count;

@@ -23,11 +23,15 @@ struct CorrelationProblem {
 constexpr int64_t kPanel = 16;
 constexpr int64_t panels(int64_t n_radial) { return (n_radial + kPanel - 1) / kPanel; }
 
-// Whether a map's product can read rings as Placement::panels leaves them (resample_simd.h): they go into it as they
-// are, and their harmonics are sums of differences. `weighted`: whether some sample does not count fully.
-constexpr bool takes_panels(const CorrelationProblem& problem, bool weighted) {
-  return !weighted && problem.normalize == Normalize::none && problem.n_radial % kPanel == 0 &&
-         problem.n_angular % kPanel == 0 && problem.n_angular % (2 * problem.order) == 0;
+// Whether rings go into a map's product as they are, and their harmonics are sums of differences half a period apart.
+// `weighted`: whether some sample does not count fully.
+CDIFAST_HOST bool are_plain(const CorrelationProblem& problem, bool weighted) {
+  return !weighted && problem.normalize == Normalize::none && problem.n_angular % (2 * problem.order) == 0;
+}
+
+// Whether the product can read rings as Placement::panels leaves them (resample_simd.h).
+CDIFAST_HOST bool takes_panels(const CorrelationProblem& problem, bool weighted) {
+  return are_plain(problem, weighted) && problem.n_radial % kPanel == 0 && problem.n_angular % kPanel == 0;
 }
 
 // Elements of compute type that `map` and `pair_weights` need: the rings in panels, a panel's rings one by one, the
