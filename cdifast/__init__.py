@@ -45,7 +45,9 @@ def _load_extension() -> None:
 
 _load_extension()
 
-from . import ops  # noqa: E402 - needs the operators that the line above registers
+from . import ops, vector_math  # noqa: E402 - needs the operators that the line above registers
+
+vector_math.settle()
 
 
 def __getattr__(name: str) -> Any:

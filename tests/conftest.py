@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import cdifast  # noqa: F401 - settles torch's vector mathematics before a test computes what it expects
+
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 
