@@ -17,20 +17,32 @@ namespace {
 static_assert(kPanel == kGroup);  // see takes_panels
 
 // cos, then sin, of 2 pi order k / K. The phase is reduced as an integer, so that it stays exact for large k.
-std::vector<double> harmonic_table(int64_t order, int64_t n_angular) {
-  std::vector<double> table(2 * n_angular);
-  for (int64_t k = 0; k < n_angular; ++k) {
-    const double phase = 2.0 * std::numbers::pi * static_cast<double>((order * k) % n_angular) / n_angular;
-    table[k] = std::cos(phase);
-    table[n_angular + k] = std::sin(phase);
+struct HarmonicTable {
+  std::vector<double> exact;
+  std::vector<float> rounded;
+
+  HarmonicTable(int64_t order, int64_t n_angular) : exact(2 * n_angular) {
+    for (int64_t k = 0; k < n_angular; ++k) {
+      const double phase = 2.0 * std::numbers::pi * static_cast<double>((order * k) % n_angular) / n_angular;
+      exact[k] = std::cos(phase);
+      exact[n_angular + k] = std::sin(phase);
+    }
+    rounded.assign(exact.begin(), exact.end());
   }
-  return table;
-}
+};
 
 CorrelationProblem problem_of(int64_t n_radial, int64_t n_angular, int64_t order, bool modulus, int64_t normalize,
-                              double fill, double min_weight, const std::vector<double>& harmonic) {
+                              double fill, double min_weight, const HarmonicTable& harmonic) {
   const double needed = needed_weight(min_weight, n_angular);
-  return {n_radial, n_angular, order, modulus, static_cast<Normalize>(normalize), fill, needed, harmonic.data()};
+  return {n_radial,
+          n_angular,
+          order,
+          modulus,
+          static_cast<Normalize>(normalize),
+          fill,
+          needed,
+          harmonic.exact.data(),
+          harmonic.rounded.data()};
 }
 
 DType compute_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
@@ -118,7 +130,7 @@ void correlation_map_out(const Tensor& unwrapped_, const std::optional<Tensor>& 
   check_map_out(op, out, count, n_radial, unwrapped.scalar_type());
   const std::optional<Tensor> weight = checked_weight(op, weight_, dtype, count, n_radial, n_angular);
 
-  const std::vector<double> harmonic = harmonic_table(order, n_angular);
+  const HarmonicTable harmonic(order, n_angular);
   const CorrelationProblem problem =
       problem_of(n_radial, n_angular, order, modulus, normalize, fill, min_weight, harmonic);
   dispatch_floating(dtype, [&](auto tag) {
@@ -170,7 +182,7 @@ Tensor correlation_map_backward(const Tensor& grad_, const Tensor& unwrapped_, c
   const std::optional<Tensor> weight = checked_weight(op, weight_, dtype, count, n_radial, n_angular);
 
   Tensor out = torch::stable::empty_like(unwrapped);
-  const std::vector<double> harmonic = harmonic_table(order, n_angular);
+  const HarmonicTable harmonic(order, n_angular);
   const CorrelationProblem problem =
       problem_of(n_radial, n_angular, order, modulus, normalize, 0.0, min_weight, harmonic);
   dispatch_floating(dtype, [&](auto tag) {
@@ -254,7 +266,7 @@ void polar_correlation_map_out(const Tensor& images_, const Tensor& center, cons
   geometry.check_covers(count, op);
   if (count == 0) return;
 
-  const std::vector<double> harmonic = harmonic_table(order, n_angular);
+  const HarmonicTable harmonic(order, n_angular);
   const CorrelationProblem problem =
       problem_of(n_radial, n_angular, order, modulus, normalize, fill, min_weight, harmonic);
   const DType rings_dtype = compute_dtype(dtype);

@@ -346,6 +346,15 @@ void normalise(const T* __restrict ring, const C* __restrict w, const Correlatio
   imaginary = static_cast<C>(across * factor);
 }
 
+template <typename C>
+CDIFAST_HOST const C* turns_of(const CorrelationProblem& problem) {
+  if constexpr (__is_same(C, float)) {
+    return problem.rounded_harmonic;
+  } else {
+    return problem.harmonic;
+  }
+}
+
 // The harmonics of a packed panel's unnormalised rings, each over the whole circle, where half of its period is a whole
 // number of angles: angles half a period apart count with opposite signs, so that their differences are exact enough in
 // C however small they are beside the rings' mean.
@@ -353,24 +362,33 @@ template <typename C>
 void panel_harmonics(const C* __restrict panel, const CorrelationProblem& problem, C* __restrict real,
                      C* __restrict imaginary) {
   const int64_t half = problem.n_angular / (2 * problem.order);
-  const double* cosines = problem.harmonic;
-  const double* sines = problem.harmonic + problem.n_angular;
+  // In C already: a conversion and two copies to all lanes for every angle take longer than the sums.
+  const C* cosines = turns_of<C>(problem);
+  const C* sines = cosines + problem.n_angular;
   using V = Vector<C>;
   constexpr int kLane = static_cast<int>(sizeof(V) / sizeof(C));
   const C scale = C{1} / static_cast<C>(problem.n_angular);
   for (int64_t r = 0; r < kPanel; r += kLane) {
-    V along{}, across{};
-    for (int64_t m = 0; m < half; ++m) {
-      V sum{};
+    // Sums side by side, because one waits for its last addition.
+    constexpr int kSums = 4;
+    V along[kSums]{}, across[kSums]{};
+    const auto add = [&](int64_t m, int s) __attribute__((always_inline)) {
+      V difference{};
       const C* at = panel + m * kPanel + r;
       for (int64_t period = 0; period < problem.order; ++period, at += 2 * half * kPanel) {
-        sum += load<V>(at) - load<V>(at + half * kPanel);
+        difference += load<V>(at) - load<V>(at + half * kPanel);
       }
-      along += sum * static_cast<C>(cosines[m]);
-      across -= sum * static_cast<C>(sines[m]);
+      along[s] += difference * cosines[m];
+      across[s] -= difference * sines[m];
+    };
+    int64_t m = 0;
+    for (; m + kSums <= half; m += kSums) {
+#pragma GCC unroll 4
+      for (int s = 0; s < kSums; ++s) add(m + s, s);
     }
-    store(real + r, along * scale);
-    store(imaginary + r, across * scale);
+    for (; m < half; ++m) add(m, 0);
+    store(real + r, ((along[0] + along[1]) + (along[2] + along[3])) * scale);
+    store(imaginary + r, ((across[0] + across[1]) + (across[2] + across[3])) * scale);
   }
 }
 
@@ -379,46 +397,89 @@ C modulus(C real, C imaginary) {
   return square_root(real * real + imaginary * imaginary);
 }
 
-// What a map is put together from: see map_of. Vectors are read of every array, beyond its end too.
+// What a map is put together from: see map_of. Vectors are read of every array, beyond its end too. Numbers by value:
+// for all that the compiler knows, storing cells changes what is in memory, and it would work them out again for each.
 template <typename C>
 struct Parts {
-  const CorrelationProblem& problem;
-  const C* product;  // rows of whole panels
+  const C* product;  // rows of whole panels, `stride` numbers
   const C* pairs;    // null without weights
   const C* real;
   const C* imaginary;
   const C* size;    // moduli, where the map has them
   const C* usable;  // 0 beyond the last ring
+  int64_t n_radial;
+  int64_t stride;
+  bool modulus;
+  C fill;
+  C needed_weight;
+  C scale;  // 1 / n_angular
+
+  CDIFAST_HOST Parts(const CorrelationProblem& problem, const C* product_, const C* pairs_, const C* numbers)
+      : product(product_),
+        pairs(pairs_),
+        n_radial(problem.n_radial),
+        stride(panels(problem.n_radial) * kPanel),
+        modulus(problem.modulus),
+        fill(static_cast<C>(problem.fill)),
+        needed_weight(static_cast<C>(problem.needed_weight)),
+        scale(C{1} / static_cast<C>(problem.n_angular)) {
+    real = numbers;
+    imaginary = real + stride;
+    usable = imaginary + stride;
+    size = usable + stride;
+  }
 };
 
-// A vector of the map's row i from column j on.
-template <typename C>
+// A vector of the map's row i from column j on, of which some cells lie in the lower triangle or on the diagonal, and
+// some in the upper one.
+template <bool lower, bool upper, typename C>
 CDIFAST_HOST Vector<C> merged_cells(const Parts<C>& parts, int64_t i, int64_t j) {
   using V = Vector<C>;
-  const CorrelationProblem& problem = parts.problem;
-  const V fill = broadcast(static_cast<C>(problem.fill));
+  const V fill = broadcast(parts.fill);
   if (parts.usable[i] == 0) return fill;
   const auto usable = load<V>(parts.usable + j) != 0;
   V cells = fill;
-  if (j <= i) {
-    const V product = load<V>(parts.product + i * panels(problem.n_radial) * kPanel + j);
+  if constexpr (lower) {
+    const V product = load<V>(parts.product + i * parts.stride + j);
     if (parts.pairs == nullptr) {
       // Fewer angles than needed there are only with min_weight = 1 and slack; `usable` has told.
-      cells = usable ? product * (C{1} / static_cast<C>(problem.n_angular)) : fill;
+      cells = usable ? product * parts.scale : fill;
     } else {
-      const V pairs = load<V>(parts.pairs + i * problem.n_radial + j);
-      const auto enough = usable & (pairs > 0) & (pairs >= static_cast<C>(problem.needed_weight));
+      const V pairs = load<V>(parts.pairs + i * parts.n_radial + j);
+      const auto enough = usable & (pairs > 0) & (pairs >= parts.needed_weight);
       cells = enough ? product / (enough ? pairs : V{} + C{1}) : fill;
     }
   }
-  if (j + kLanes<C> > i + 1) {
-    V upper = problem.modulus
-                  ? parts.size[i] * load<V>(parts.size + j)
-                  : parts.real[i] * load<V>(parts.real + j) + parts.imaginary[i] * load<V>(parts.imaginary + j);
-    upper = usable ? upper : fill;
-    cells = j > i ? upper : (lanes_from<C>(i + 1 - j) ? upper : cells);
+  if constexpr (upper) {
+    const V above = parts.modulus
+                        ? parts.size[i] * load<V>(parts.size + j)
+                        : parts.real[i] * load<V>(parts.real + j) + parts.imaginary[i] * load<V>(parts.imaginary + j);
+    const V chosen = usable ? above : fill;
+    cells = lower ? (lanes_from<C>(i + 1 - j) ? chosen : cells) : chosen;
   }
   return cells;
+}
+
+// Calls f(i, j, cells) for all vectors of the map, a cache line's columns for all rows before the next, so that what
+// the columns share stays in registers.
+template <typename C, typename F>
+CDIFAST_HOST void for_each_vector(const Parts<C>& parts, const F& f) {
+  const int64_t n = parts.n_radial;
+  constexpr int64_t width = kPanel;
+  for (int64_t j = 0; j < n; j += width) {
+    const auto rows = [&](int64_t from, int64_t to, auto lower, auto upper) {
+      for (int64_t i = from; i < to; ++i) {
+#pragma GCC unroll 4
+        for (int64_t v = j; v < j + width; v += kLanes<C>) {
+          if (v < n) f(i, v, merged_cells<lower.value, upper.value>(parts, i, v));
+        }
+      }
+    };
+    const int64_t below = j + width < n ? j + width : n;
+    rows(0, j, Constant<false>{}, Constant<true>{});
+    rows(j, below, Constant<true>{}, Constant<true>{});
+    rows(below, n, Constant<true>{}, Constant<false>{});
+  }
 }
 
 // The packed rings, their harmonics, and which of them have a place in the map. `rings` has room for a panel's.
@@ -494,25 +555,20 @@ void map_of(const T* unwrapped, bool in_panels, const compute_t<T>* w, const com
     for (int64_t j = 0; j < n; ++j) size[j] = modulus(real[j], imaginary[j]);
   }
   symmetric_product(packed, n, count, product, Ahead(next, out, stream ? 0 : out_bytes, block_steps<C>(n, count)));
-  const Parts<C> parts{problem, product, pairs, real, imaginary, size, usable};
-  for (int64_t i = 0; i < n; ++i) {
-    O* row = out + i * n;
-    int64_t j = 0;
-    for (; j + kLanes<C> <= n; j += kLanes<C>) {
-      const Vector<C> cells = merged_cells(parts, i, j);
-      if constexpr (__is_same(O, C)) {
-        if (stream) {
-          stream_vector(row + j, cells);
-          continue;
-        }
-      }
-      store_numbers(row + j, cells);
+  const Parts<C> parts(problem, product, pairs, real);
+  for_each_vector(parts, [&](int64_t i, int64_t j, Vector<C> cells) __attribute__((always_inline)) {
+    O* to = out + i * n + j;
+    if (j + kLanes<C> > n) {
+      C rest[kLanes<C>];
+      store(rest, cells);
+      for (int64_t lane = 0; j + lane < n; ++lane) store_element(to[lane], rest[lane]);
+      return;
     }
-    if (j == n) continue;
-    C rest[kLanes<C>];
-    store(rest, merged_cells(parts, i, j));
-    for (int64_t lane = 0; j + lane < n; ++lane) store_element(row[j + lane], rest[lane]);
-  }
+    if constexpr (__is_same(O, C)) {
+      if (stream) return stream_vector(to, cells);
+    }
+    store_numbers(to, cells);
+  });
   if (stream) finish_streaming();
 }
 
