@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Workers of pytest-xdist share the cores. OpenMP's threads spin while they wait, and take them from each other: a test
+# of many small calls took ten times as long beside another. Read when torch is loaded, here and in processes of tests.
+os.environ.setdefault(
+    "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+)
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
