@@ -346,6 +346,7 @@ void normalise(const T* __restrict ring, const C* __restrict w, const Correlatio
   imaginary = static_cast<C>(across * factor);
 }
 
+// The harmonic's cosines and sines in the type of the rings.
 template <typename C>
 CDIFAST_HOST const C* turns_of(const CorrelationProblem& problem) {
   if constexpr (__is_same(C, float)) {

@@ -15,9 +15,9 @@ struct CorrelationProblem {
   bool modulus;
   Normalize normalize;
   double fill;
-  double needed_weight;    // least pair or ring weight, in angles
-  const double* harmonic;  // cos, then sin, of 2 pi order k / n_angular: 2 n_angular numbers
-  const float* rounded_harmonic;
+  double needed_weight;           // least pair or ring weight, in angles
+  const double* harmonic;         // cos, then sin, of 2 pi order k / n_angular: 2 n_angular numbers
+  const float* rounded_harmonic;  // the same
 };
 
 // Rings are packed, and products computed, in panels of this many.
