@@ -415,20 +415,20 @@ struct Parts {
   C needed_weight;
   C scale;  // 1 / n_angular
 
-  CDIFAST_HOST Parts(const CorrelationProblem& problem, const C* product_, const C* pairs_, const C* numbers)
+  CDIFAST_HOST Parts(const CorrelationProblem& problem, const C* product_, const C* pairs_, const C* real_,
+                     const C* imaginary_, const C* size_, const C* usable_)
       : product(product_),
         pairs(pairs_),
+        real(real_),
+        imaginary(imaginary_),
+        size(size_),
+        usable(usable_),
         n_radial(problem.n_radial),
         stride(panels(problem.n_radial) * kPanel),
         modulus(problem.modulus),
         fill(static_cast<C>(problem.fill)),
         needed_weight(static_cast<C>(problem.needed_weight)),
-        scale(C{1} / static_cast<C>(problem.n_angular)) {
-    real = numbers;
-    imaginary = real + stride;
-    usable = imaginary + stride;
-    size = usable + stride;
-  }
+        scale(C{1} / static_cast<C>(problem.n_angular)) {}
 };
 
 // A vector of the map's row i from column j on, of which some cells lie in the lower triangle or on the diagonal, and
@@ -556,7 +556,7 @@ void map_of(const T* unwrapped, bool in_panels, const compute_t<T>* w, const com
     for (int64_t j = 0; j < n; ++j) size[j] = modulus(real[j], imaginary[j]);
   }
   symmetric_product(packed, n, count, product, Ahead(next, out, stream ? 0 : out_bytes, block_steps<C>(n, count)));
-  const Parts<C> parts(problem, product, pairs, real);
+  const Parts<C> parts(problem, product, pairs, real, imaginary, size, usable);
   for_each_vector(parts, [&](int64_t i, int64_t j, Vector<C> cells) __attribute__((always_inline)) {
     O* to = out + i * n + j;
     if (j + kLanes<C> > n) {
