@@ -22,4 +22,11 @@ inline unsigned blocks_for(int64_t pieces) {
   return static_cast<unsigned>(pieces < CDIFAST_MAX_BLOCKS ? pieces : CDIFAST_MAX_BLOCKS);
 }
 
+// A block for each piece, where blocks have nothing to hand on from one piece to the next: the card starts them faster
+// than they come round. In the emulator few again.
+inline unsigned blocks_for_each(int64_t pieces) {
+  constexpr int64_t kMost = CDIFAST_MAX_BLOCKS < 4096 ? CDIFAST_MAX_BLOCKS : (int64_t{1} << 31) - 1;
+  return static_cast<unsigned>(pieces < kMost ? pieces : kMost);
+}
+
 }  // namespace cdifast::cuda

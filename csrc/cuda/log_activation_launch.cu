@@ -7,8 +7,6 @@
 namespace cdifast::cuda {
 namespace {
 
-int blocks_of(int64_t packs) { return static_cast<int>(blocks_for(divide_up(packs, kThreads))); }
-
 template <typename C>
 AlphaSource<C> alpha_source(const AlphaArgument& alpha) {
   const bool f32 = alpha.device_dtype == DType::f32;
@@ -29,16 +27,15 @@ BiasSource<C> bias_source(const ChannelBias& bias, int64_t first) {
 bool aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % kVectorBytes == 0; }
 
 // Splits a flat array into 16-byte packs and what is left over (all of it where a pointer is not aligned, as in a
-// slice of a larger tensor). Calls launch(elements a pack, first element, packs, blocks, blocks launched before).
+// slice of a larger tensor). Calls launch(elements a pack, first element, packs, pieces) for both, a piece being what
+// the threads of a block have at a time.
 template <typename T, typename F>
-int launch_packed(int64_t count, bool is_aligned, const F& launch) {
+void launch_packed(int64_t count, bool is_aligned, const F& launch) {
   constexpr int kVector = kVectorBytes / static_cast<int>(sizeof(T));
   const int64_t packs = is_aligned ? count / kVector : 0;
   const int64_t rest = count - packs * kVector;
-  const int blocks = blocks_of(packs);
-  if (packs > 0) launch(std::integral_constant<int, kVector>{}, int64_t{0}, packs, blocks, 0);
-  if (rest > 0) launch(std::integral_constant<int, 1>{}, packs * kVector, rest, blocks_of(rest), blocks);
-  return blocks + blocks_of(rest);
+  if (packs > 0) launch(std::integral_constant<int, kVector>{}, int64_t{0}, packs, divide_up(packs, kThreads));
+  if (rest > 0) launch(std::integral_constant<int, 1>{}, packs * kVector, rest, divide_up(rest, kThreads));
 }
 
 }  // namespace
@@ -50,9 +47,9 @@ int log_activation_forward(DType dtype, const void* x, void* y, int64_t count, c
     const T* source = static_cast<const T*>(x);
     T* target = static_cast<T*>(y);
     const auto a = alpha_source<compute_t<T>>(alpha);
-    launch_packed<T>(count, aligned(x) && aligned(y), [&](auto vector, int64_t first, int64_t packs, int blocks, int) {
-      launch(log_activation_forward_kernel<T, decltype(vector)::value>, blocks, kThreads, stream, source + first,
-             target + first, packs, a, bias_source<compute_t<T>>(bias, first));
+    launch_packed<T>(count, aligned(x) && aligned(y), [&](auto vector, int64_t first, int64_t packs, int64_t pieces) {
+      launch(log_activation_forward_kernel<T, decltype(vector)::value>, blocks_for_each(pieces), kThreads, stream,
+             source + first, target + first, packs, a, bias_source<compute_t<T>>(bias, first));
     });
   });
   return launch_error();
@@ -67,9 +64,9 @@ int log_activation_backward(DType dtype, const void* grad, const void* x, void* 
     T* target = static_cast<T*>(grad_x);
     const auto a = alpha_source<compute_t<T>>(alpha);
     launch_packed<T>(count, aligned(grad) && aligned(x) && aligned(grad_x),
-                     [&](auto vector, int64_t first, int64_t packs, int blocks, int) {
-                       launch(log_activation_backward_kernel<T, decltype(vector)::value>, blocks, kThreads, stream,
-                              gradient + first, source + first, target + first, packs, a,
+                     [&](auto vector, int64_t first, int64_t packs, int64_t pieces) {
+                       launch(log_activation_backward_kernel<T, decltype(vector)::value>, blocks_for_each(pieces),
+                              kThreads, stream, gradient + first, source + first, target + first, packs, a,
                               bias_source<compute_t<T>>(bias, first));
                      });
   });
@@ -86,12 +83,14 @@ int log_activation_backward_alpha(DType dtype, const void* grad, const void* x, 
     const T* source = static_cast<const T*>(x);
     T* target = static_cast<T*>(grad_x);
     const auto a = alpha_source<compute_t<T>>(alpha);
-    parts = launch_packed<T>(count, aligned(grad) && aligned(x) && aligned(grad_x),
-                             [&](auto vector, int64_t first, int64_t packs, int blocks, int blocks_before) {
-                               launch(log_activation_backward_alpha_kernel<T, decltype(vector)::value>, blocks,
-                                      kThreads, stream, gradient + first, source + first, target + first,
-                                      workspace + blocks_before, packs, a, bias_source<compute_t<T>>(bias, first));
-                             });
+    launch_packed<T>(count, aligned(grad) && aligned(x) && aligned(grad_x),
+                     [&](auto vector, int64_t first, int64_t packs, int64_t pieces) {
+                       const unsigned blocks = blocks_for(pieces);
+                       launch(log_activation_backward_alpha_kernel<T, decltype(vector)::value>, blocks, kThreads,
+                              stream, gradient + first, source + first, target + first, workspace + parts, packs, a,
+                              bias_source<compute_t<T>>(bias, first));
+                       parts += static_cast<int>(blocks);
+                     });
   });
   if (grad_alpha_dtype == DType::f64) {
     launch(log_activation_sum_parts_kernel<double>, 1, kThreads, stream, workspace, parts,
