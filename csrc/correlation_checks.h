@@ -67,6 +67,16 @@ inline void check_map_gradient(const Tensor& grad, const Tensor& unwrapped, cons
   STD_TORCH_CHECK(share_device(grad, unwrapped), op, ": grad is on another device than unwrapped");
 }
 
+// float32 or float64, whose numbers come in pairs of real and imaginary part.
+inline DType complex_parts(const Tensor& tensor, int64_t dimensions, const char* argument, const char* op) {
+  STD_TORCH_CHECK(tensor.dim() == dimensions && tensor.size(dimensions - 1) == 2, op, ": ", argument, " must have ",
+                  dimensions, " dimensions, the last of size 2");
+  const DType dtype = floating_dtype(tensor, op, argument);
+  STD_TORCH_CHECK(dtype == DType::f32 || dtype == DType::f64, op, ": ", argument, " has dtype ",
+                  torch::headeronly::toString(tensor.scalar_type()), "; expected float32 or float64");
+  return dtype;
+}
+
 // Orders, pairs and lists of pairs: int64, whose values lie on the device and are not looked at here.
 inline Tensor checked_indices(const Tensor& indices, const char* argument, const Tensor& like, const char* like_name,
                               const char* op) {

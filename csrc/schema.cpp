@@ -92,5 +92,8 @@ STABLE_TORCH_LIBRARY(CDIFAST_LIBRARY, m) {
   //   out_r = sum over pairs (r, j) of conj(G_p) S_j + sum over pairs (i, r) of G_p S_i.
   //   first (R + 1,) and entries (2 P,) int64 list each ring's pairs: entry 2 p for (r, j), 2 p + 1 for (i, r).
   m.def("pair_spectra(Tensor spectra, Tensor pairs) -> Tensor");
+  // pair_samples: the inverse transforms of K = 2 (F - 1) samples of the same products, times `inverse` (1 or N, P, K),
+  //   or `fill` where that is 0: out (N, P, K). float32 and CUDA only.
+  m.def("pair_samples_out(Tensor spectra, Tensor pairs, Tensor? inverse, float fill, Tensor(a!) out) -> ()");
   m.def("pair_spectra_adjoint(Tensor product, Tensor spectra, Tensor pairs, Tensor first, Tensor entries) -> Tensor");
 }

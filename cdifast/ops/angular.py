@@ -188,6 +188,10 @@ def _(spectra: Tensor, pairs: Tensor) -> Tensor:
     return spectra.new_empty((spectra.shape[0], pairs.shape[0], spectra.shape[2], 2))
 
 
+@torch.library.register_fake("cdifast::pair_samples_out")
+def _(spectra: Tensor, pairs: Tensor, inverse: Tensor | None, fill: float, out: Tensor) -> None: ...
+
+
 @torch.library.register_fake("cdifast::pair_spectra_adjoint")
 def _(product: Tensor, spectra: Tensor, pairs: Tensor, first: Tensor, entries: Tensor) -> Tensor:
     return spectra.new_empty(spectra.shape)
@@ -288,7 +292,8 @@ def _(
     return result.unflatten(0, (batch, count)), 0
 
 
-# --- CUDA: torch's transforms, and kernels for the products between them
+# --- CUDA: torch's transforms, and kernels for the products between them. In float, and of an even number of angles, a
+# kernel makes the transforms back too: nothing but the spectra lies in memory before the result.
 
 # Bytes of products of spectra at a time.
 _CHUNK = 256 << 20
@@ -335,13 +340,21 @@ def composed_out(
     n_angular = unwrapped.shape[2]
     shared = weight is not None and weight.shape[0] == 1
     inverse = _inverse_weights(weight, pairs, n_angular, min_weight) if shared else None
+    # A product of K^2 operations a pair: for long rings a fast transform takes less.
+    at_once = unwrapped.is_cuda and unwrapped.dtype != torch.float64 and n_angular % 2 == 0 and n_angular <= 2048
     for part in _chunks(unwrapped, pairs.shape[0]):
         w = _of_slice(weight, part)
-        products = torch.ops.cdifast.pair_spectra(_spectra(_weighted(unwrapped[part], w)), pairs)
-        cells = _samples(products, n_angular)
         if not shared:
             inverse = _inverse_weights(w, pairs, n_angular, min_weight)
-        out[part] = cells if inverse is None else torch.where(inverse > 0, cells * inverse, fill)
+        spectra = _spectra(_weighted(unwrapped[part], w))
+        if at_once:
+            target = out[part] if out.dtype == torch.float32 else torch.empty_like(out[part], dtype=torch.float32)
+            torch.ops.cdifast.pair_samples_out(spectra, pairs, inverse, fill, target)
+            if target.dtype != out.dtype:
+                out[part] = target
+        else:
+            cells = _samples(torch.ops.cdifast.pair_spectra(spectra, pairs), n_angular)
+            out[part] = cells if inverse is None else torch.where(inverse > 0, cells * inverse, fill)
 
 
 def composed(unwrapped: Tensor, weight: Tensor | None, pairs: Tensor, fill: float, min_weight: float) -> Tensor:

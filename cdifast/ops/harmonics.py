@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ def angular_harmonics(
             f"got {tuple(unwrapped.shape)}"
         )
     *batch, n_radial, n_angular = unwrapped.shape
-    given, orders = orders, _orders(op, orders, n_angular, unwrapped.device)
+    given, orders = orders, _orders(op, orders, n_angular, unwrapped)
     weights = ring_weights(op, weight, unwrapped)
     refuse_forward_mode(op, unwrapped)
     check_backend(op, unwrapped)
@@ -117,8 +118,20 @@ def angular_harmonics(
     return out
 
 
-def _orders(op: str, orders: Any, n_angular: int, device: torch.device) -> Tensor:
-    """The orders as an int64 tensor on ``device``, each checked where its value is known."""
+@functools.lru_cache(maxsize=32)
+def _kept_orders(values: tuple[int, ...], device: torch.device, stream: int) -> Tensor:
+    """Orders on a GPU, kept for the next call: to send them takes time that shows beside the kernels'.
+
+    Of each stream its own, because another one does not wait for the copy. Nor does the host: it has left its memory
+    when the call returns, because that is not pinned.
+    """
+    with torch.inference_mode(False):  # or a graph could not save them
+        return torch.tensor(values, dtype=torch.int64, device="cpu").to(device, non_blocking=True)
+
+
+def _orders(op: str, orders: Any, n_angular: int, unwrapped: Tensor) -> Tensor:
+    """The orders as an int64 tensor on the device, each checked where its value is known."""
+    device = unwrapped.device
     if isinstance(orders, Tensor):
         check_tensor(op, "orders", orders, (torch.int64,))
         if orders.dim() != 1:
@@ -134,8 +147,11 @@ def _orders(op: str, orders: Any, n_angular: int, device: torch.device) -> Tenso
             values = [operator.index(order) for order in orders]
         except TypeError:
             raise TypeError(f"{op}: orders must be a sequence of int or an int64 tensor, got {orders!r}") from None
-        # Without waiting for the GPU: the copy has left this memory when the call returns, because it is not pinned.
-        result = torch.tensor(values, dtype=torch.int64).to(device, non_blocking=True)
+        traced = torch.compiler.is_compiling() or isinstance(unwrapped, FakeTensor)
+        if device.type == "cuda" and not traced:
+            result = _kept_orders(tuple(values), device, torch.cuda.current_stream(device).stream_id)
+        else:
+            result = torch.tensor(values, dtype=torch.int64, device=device)
     for order in values:
         if abs(order) > n_angular // 2:
             raise ValueError(f"{op}: orders must be at most n_angular // 2 = {n_angular // 2}, got {order}")

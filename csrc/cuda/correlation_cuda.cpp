@@ -8,12 +8,9 @@
 #include "correlation_launch.h"
 #include "device.h"
 #include "grid.h"
-#include "runtime.h"
 
 namespace cdifast::cuda {
 namespace {
-
-void check_launch(int error, const char* op) { STD_TORCH_CHECK(error == 0, op, ": CUDA error: ", error_text(error)); }
 
 // The kernels count a map's samples in 32 bits.
 void check_size(int64_t n_radial, int64_t n_angular, const char* op) {
@@ -24,10 +21,6 @@ void check_size(int64_t n_radial, int64_t n_angular, const char* op) {
 void check_options(int64_t order, int64_t normalize, int64_t n_radial, int64_t n_angular, const char* op) {
   check_correlation_options(order, normalize, n_angular, op);
   check_size(n_radial, n_angular, op);
-}
-
-Tensor workspace_like(const Tensor& tensor, int64_t bytes) {
-  return torch::stable::new_empty(tensor, {bytes}, ScalarType::Byte);
 }
 
 MapShape shape_of(const UnwrappedInputs& inputs) { return {inputs.count(), inputs.n_radial(), inputs.n_angular()}; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../torch_bridge.h"
+#include "runtime.h"
 
 #if defined(CDIFAST_EMULATOR)
 
@@ -34,3 +35,15 @@ inline void* stream_of(const Tensor& tensor) { return current_stream(tensor.get_
 }  // namespace cdifast::cuda
 
 #endif
+
+namespace cdifast::cuda {
+
+inline void check_launch(int error, const char* op) {
+  STD_TORCH_CHECK(error == 0, op, ": CUDA error: ", error_text(error));
+}
+
+inline Tensor workspace_like(const Tensor& tensor, int64_t bytes) {
+  return torch::stable::new_empty(tensor, {bytes}, ScalarType::Byte);
+}
+
+}  // namespace cdifast::cuda

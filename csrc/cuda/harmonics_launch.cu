@@ -1,6 +1,7 @@
 #include "grid.h"
 #include "harmonics_kernel.cuh"
 #include "harmonics_launch.h"
+#include "harmonics_tensor.cuh"
 #include "launch.cuh"
 #include "workspace.h"
 
@@ -12,36 +13,47 @@ constexpr int kManyColumns = 4;  // 32
 
 template <typename C>
 struct Arrays {
-  Complex<C>* circle;
-  Order* orders;
   MeanOfRing<C>* means;
-  Complex<C>* basis;
+  Vector<float>* basis;  // for tensor cores
+  Complex<C>* circle;    // and what the tiles of double look up
+  Order* orders;
   int64_t bytes;
 };
 
-bool is_short(const HarmonicsShape& shape) {
-  return shape.n_angular <= kMostHeld * kWarp && shape.n_orders <= kFewOrders;
+template <typename C>
+constexpr bool kOnTensorCores = sizeof(C) == sizeof(float);
+
+int64_t basis_quads(const HarmonicsShape& shape) {
+  return divide_up(shape.n_orders, kOrdersTogether) * divide_up(shape.n_angular, kTensorDepth) * 2 * kWarp;
 }
 
 template <typename C>
 Arrays<C> arrays(const HarmonicsShape& shape, bool with_means, void* memory) {
   Workspace workspace(memory);
   Arrays<C> result{};
-  if (with_means && is_short(shape)) {
-    result.basis = workspace.take<Complex<C>>(shape.n_orders * shape.n_angular);
-    result.bytes = workspace.used();
-    return result;
+  if (kOnTensorCores<C>) {
+    result.basis = workspace.take<Vector<float>>(basis_quads(shape));
+  } else {
+    result.circle = workspace.take<Complex<C>>(shape.n_angular);
+    result.orders = workspace.take<Order>(shape.n_orders);
   }
-  result.circle = workspace.take<Complex<C>>(shape.n_angular);
-  result.orders = workspace.take<Order>(shape.n_orders);
-  if (with_means) result.means = workspace.take<MeanOfRing<C>>(shape.count * shape.n_radial);
+  if (with_means && !kOnTensorCores<C>) {
+    result.means = workspace.take<MeanOfRing<C>>(shape.count * shape.n_radial);
+  }
   result.bytes = workspace.used();
   return result;
 }
 
-// The table of the unit circle and the orders, which the tiles look up.
-template <typename C>
-void prepare(const HarmonicsShape& shape, const int64_t* orders, const Arrays<C>& memory, void* stream) {
+template <bool kAdjoint>
+void prepare(const HarmonicsShape& shape, const int64_t* orders, const Arrays<float>& memory, void* stream) {
+  if (shape.n_orders == 0) return;
+  launch(tensor_basis_kernel<kAdjoint>, blocks_for(divide_up(basis_quads(shape), 128)), 128, stream, orders,
+         shape.n_orders, shape.n_angular, memory.basis);
+}
+
+template <bool kAdjoint>
+void prepare(const HarmonicsShape& shape, const int64_t* orders, const Arrays<double>& memory, void* stream) {
+  using C = double;
   launch(unit_circle_kernel<C>, blocks_for(divide_up(shape.n_angular, 256)), 256, stream, int64_t{1}, shape.n_angular,
          memory.circle);
   if (shape.n_orders == 0) return;
@@ -49,12 +61,57 @@ void prepare(const HarmonicsShape& shape, const int64_t* orders, const Arrays<C>
          shape.n_angular, memory.orders);
 }
 
-template <typename T, int kColumns>
-void harmonics(const UnwrappedMaps<T>& maps, const HarmonicsShape& shape, const Arrays<compute_t<T>>& memory,
-               compute_t<T>* out, void* stream) {
-  const int64_t tiles = divide_up(shape.n_radial, kTileRows) * divide_up(shape.n_orders, kThreadsAcross * kColumns / 2);
-  launch(harmonics_kernel<T, kColumns>, blocks_for(shape.count * tiles), kTileThreads, stream, maps, shape.count,
-         memory.means, memory.circle, memory.orders, shape.n_orders, out);
+template <typename T>
+void ring_means(const UnwrappedMaps<T>& maps, const HarmonicsShape& shape, const Arrays<compute_t<T>>& memory,
+                void* stream) {
+  launch(ring_mean_kernel<T>, blocks_for(divide_up(shape.count * shape.n_radial, kRingsPerBlock)), kRingThreads, stream,
+         maps, shape.count, memory.means);
+}
+
+template <typename T>
+void harmonics(const UnwrappedMaps<T>& maps, const HarmonicsShape& shape, const int64_t* orders,
+               const Arrays<float>& memory, float* out, void* stream) {
+  const auto run = [&](auto kernel) {
+    launch(kernel, blocks_for_each(divide_up(shape.count * shape.n_radial, kQuadWarps * kTensorRows)), kQuadThreads,
+           stream, maps, shape.count, memory.basis, orders, shape.n_orders, out);
+  };
+  const bool weighted = maps.weights != nullptr;
+  const bool whole =
+      whole_quads(maps.values, shape.n_angular) && (!weighted || whole_quads(maps.weights, shape.n_angular));
+  if (whole && shape.n_angular <= kHeldSteps * kTensorDepth) {
+    weighted ? run(harmonics_tensor_kernel<T, true, true>) : run(harmonics_tensor_kernel<T, false, true>);
+  } else {
+    weighted ? run(harmonics_tensor_kernel<T, true, false>) : run(harmonics_tensor_kernel<T, false, false>);
+  }
+}
+
+void harmonics(const UnwrappedMaps<double>& maps, const HarmonicsShape& shape, const int64_t* /*orders*/,
+               const Arrays<double>& memory, double* out, void* stream) {
+  ring_means(maps, shape, memory, stream);
+  const auto run = [&](auto kernel, int64_t orders_of_a_tile) {
+    const int64_t tiles = divide_up(shape.n_radial, kTileRows) * divide_up(shape.n_orders, orders_of_a_tile);
+    launch(kernel, blocks_for(shape.count * tiles), kTileThreads, stream, maps, shape.count, memory.means,
+           memory.circle, memory.orders, shape.n_orders, out);
+  };
+  constexpr int kFew = kThreadsAcross * kFewColumns / 2, kMany = kThreadsAcross * kManyColumns / 2;
+  shape.n_orders <= kFew ? run(harmonics_kernel<double, kFewColumns>, kFew)
+                         : run(harmonics_kernel<double, kManyColumns>, kMany);
+}
+
+void harmonics_adjoint(const float* grad, const HarmonicsShape& shape, const Arrays<float>& memory, float factor,
+                       float* out, void* stream) {
+  const int64_t steps = divide_up(shape.n_angular, kTensorDepth);
+  const int64_t tasks = divide_up(shape.count * shape.n_radial, kTensorRows) * divide_up(steps, kAngleSteps);
+  launch(harmonics_backward_tensor_kernel, blocks_for(divide_up(tasks, kQuadWarps)), kQuadThreads, stream, grad,
+         shape.n_orders, shape.count, shape.n_radial, shape.n_angular, memory.basis, factor, out);
+}
+
+void harmonics_adjoint(const double* grad, const HarmonicsShape& shape, const Arrays<double>& memory, double factor,
+                       double* out, void* stream) {
+  launch(harmonics_backward_kernel<double>,
+         blocks_for(shape.count * divide_up(shape.n_radial, kTileRows) * divide_up(shape.n_angular, kTileRows)),
+         kTileThreads, stream, grad, memory.orders, shape.n_orders, shape.count, shape.n_radial, shape.n_angular,
+         memory.circle, factor, out);
 }
 
 // Calls f(TypeTag<C>{}) for float or double.
@@ -78,24 +135,8 @@ int angular_harmonics(DType dtype, const HarmonicsShape& shape, const void* unwr
     const auto memory = arrays<C>(shape, true, workspace);
     const UnwrappedMaps<T> maps{static_cast<const T*>(unwrapped), static_cast<const C*>(weight), shared_weight,
                                 shape.n_radial, shape.n_angular};
-    if (is_short(shape)) {
-      launch(basis_kernel<C>, blocks_for(divide_up(shape.n_orders * shape.n_angular, 256)), 256, stream, orders,
-             shape.n_orders, shape.n_angular, memory.basis);
-      const auto run = [&](auto kernel) {
-        launch(kernel, blocks_for(divide_up(shape.count * shape.n_radial, kRingsPerBlock * kRingsTogether)),
-               kRingThreads, stream, maps, shape.count, memory.basis, orders, shape.n_orders, static_cast<C*>(out));
-      };
-      weight == nullptr ? run(short_harmonics_kernel<T, false>) : run(short_harmonics_kernel<T, true>);
-      return;
-    }
-    prepare(shape, orders, memory, stream);
-    launch(ring_mean_kernel<T>, blocks_for(divide_up(shape.count * shape.n_radial, kRingsPerBlock)), kRingThreads,
-           stream, maps, shape.count, memory.means);
-    if (shape.n_orders <= kThreadsAcross * kFewColumns / 2) {
-      harmonics<T, kFewColumns>(maps, shape, memory, static_cast<C*>(out), stream);
-    } else {
-      harmonics<T, kManyColumns>(maps, shape, memory, static_cast<C*>(out), stream);
-    }
+    prepare<false>(shape, orders, memory, stream);
+    harmonics(maps, shape, orders, memory, static_cast<C*>(out), stream);
   });
   return launch_error();
 }
@@ -113,41 +154,14 @@ int angular_harmonics_backward(DType dtype, const HarmonicsShape& shape, const v
     const C* const gradient = static_cast<const C*>(grad);
     const C* const weights = static_cast<const C*>(weight);
     C* const target = static_cast<C*>(out);
-    prepare(shape, orders, memory, stream);
-    launch(harmonics_backward_kernel<C>,
-           blocks_for(shape.count * divide_up(shape.n_radial, kTileRows) * divide_up(shape.n_angular, kTileRows)),
-           kTileThreads, stream, gradient, memory.orders, shape.n_orders, shape.count, shape.n_radial, shape.n_angular,
-           memory.circle, weights == nullptr ? C(1) / static_cast<C>(shape.n_angular) : C(1), target);
+    prepare<true>(shape, orders, memory, stream);
+    harmonics_adjoint(gradient, shape, memory, weights == nullptr ? C(1) / static_cast<C>(shape.n_angular) : C(1),
+                      target, stream);
     if (weights != nullptr) {
       launch(harmonics_finish_kernel<C>, blocks_for(divide_up(shape.count * shape.n_radial, kRingsPerBlock)),
-             kRingThreads, stream, gradient, memory.orders, shape.n_orders, weights, shared_weight, shape.count,
+             kRingThreads, stream, gradient, orders, shape.n_orders, weights, shared_weight, shape.count,
              shape.n_radial, shape.n_angular, target);
     }
-  });
-  return launch_error();
-}
-
-int pair_spectra(DType dtype, const SpectraShape& shape, const void* spectra, const int64_t* pairs, void* out,
-                 void* stream) {
-  if (shape.count == 0 || shape.n_pairs == 0 || shape.n_frequencies == 0) return 0;
-  dispatch_compute(dtype, [&](auto tag) {
-    using C = typename decltype(tag)::type;
-    launch(pair_spectra_kernel<C>, blocks_for(divide_up(shape.count * shape.n_pairs, kSpectraRows)), kSpectraThreads,
-           stream, static_cast<const Complex<C>*>(spectra), pairs, shape.count, shape.n_radial, shape.n_pairs,
-           shape.n_frequencies, static_cast<Complex<C>*>(out));
-  });
-  return launch_error();
-}
-
-int pair_spectra_adjoint(DType dtype, const SpectraShape& shape, const void* product, const void* spectra,
-                         const int64_t* pairs, const int64_t* first, const int64_t* entries, void* out, void* stream) {
-  if (shape.count == 0 || shape.n_radial == 0 || shape.n_frequencies == 0) return 0;
-  dispatch_compute(dtype, [&](auto tag) {
-    using C = typename decltype(tag)::type;
-    const int64_t items = shape.count * shape.n_radial * divide_up(shape.n_frequencies, kWarp);
-    launch(pair_spectra_adjoint_kernel<C>, blocks_for(divide_up(items, kSpectraRows)), kSpectraThreads, stream,
-           static_cast<const Complex<C>*>(product), static_cast<const Complex<C>*>(spectra), pairs, first, entries,
-           shape.count, shape.n_radial, shape.n_pairs, shape.n_frequencies, static_cast<Complex<C>*>(out));
   });
   return launch_error();
 }

@@ -6,7 +6,6 @@
 #include "../torch_bridge.h"
 #include "device.h"
 #include "resample_launch.h"
-#include "runtime.h"
 
 namespace cdifast::cuda {
 namespace {
@@ -26,8 +25,6 @@ ResampleGeometry launch_geometry(const SamplingGeometry& geometry) {
 Tensor workspace_of(const Tensor& like, int64_t size) {
   return torch::stable::new_empty(like, {size}, ScalarType::Double);
 }
-
-void check_launch(int error, const char* op) { STD_TORCH_CHECK(error == 0, op, ": CUDA error: ", error_text(error)); }
 
 // Into `given`, or a new tensor.
 Tensor forward(SamplingKind kind, const char* op, const Named& source_, const PolarGrid& grid, const Tensor& center,

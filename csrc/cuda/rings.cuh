@@ -65,6 +65,11 @@ struct UnwrappedMaps {
   }
 };
 
+template <typename C>
+__device__ __forceinline__ C not_a_number() {
+  return static_cast<C>(__builtin_nanf(""));
+}
+
 // Sums and maxima over a warp, the same in every lane: the lanes of a pair add the same two numbers.
 template <typename C>
 __device__ __forceinline__ C warp_sum(C value) {

@@ -1,4 +1,4 @@
-// Every launcher of the angular harmonics and of the pairs of spectra, in every dtype, for ThreadSanitizer.
+// Every launcher of the angular harmonics, in every dtype, for ThreadSanitizer.
 #include <cstdint>
 #include <vector>
 
@@ -32,18 +32,6 @@ void run_harmonics(DType dtype, const cuda::HarmonicsShape& shape, int64_t sets)
                                    workspace.data(), nullptr);
 }
 
-template <typename C>
-void run_spectra(DType dtype) {
-  const cuda::SpectraShape shape{3, 2, 3, 33};
-  const std::vector<int64_t> pairs{0, 1, 1, 1, 0, 0}, first{0, 3, 6}, entries{0, 4, 5, 1, 2, 3};
-  const auto spectra = numbers<C>(shape.count * shape.n_radial * shape.n_frequencies * 2, 1);
-  auto product = unwritten<C>(shape.count * shape.n_pairs * shape.n_frequencies * 2);
-  auto out = unwritten<C>(shape.count * shape.n_radial * shape.n_frequencies * 2);
-  cuda::pair_spectra(dtype, shape, spectra.data(), pairs.data(), product.data(), nullptr);
-  cuda::pair_spectra_adjoint(dtype, shape, product.data(), spectra.data(), pairs.data(), first.data(), entries.data(),
-                             out.data(), nullptr);
-}
-
 }  // namespace
 
 int main() {
@@ -56,7 +44,5 @@ int main() {
       run_harmonics<T>(dtype, {2, 4, 9, 33}, 2);
     });
   }
-  run_spectra<float>(DType::f32);
-  run_spectra<double>(DType::f64);
   return 0;
 }

@@ -1,4 +1,4 @@
-"""The CUDA kernels, launchers and registration of angular harmonics and of pairs of spectra, run by the emulator."""
+"""The CUDA kernels, launchers and registration of angular harmonics, run by the emulator."""
 
 from __future__ import annotations
 
@@ -144,58 +144,6 @@ def test_backward_is_the_adjoint(configure: Configure, dtype: torch.dtype, kind:
             assert torch.all(found[weight.expand_as(found) == 0] == 0)
 
 
-# --- spectra
-
-
-def pairs_and_lists(n_radial: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs, some twice, some of a ring with itself, and each ring's list of them; the last ring has none."""
-    pairs = torch.tensor([[0, 1], [2, 0], [1, 1], [0, 1], [3, 2], [2, 2]]) % max(n_radial - 1, 1)
-    lists: list[list[int]] = [[] for _ in range(n_radial)]
-    for p, (i, j) in enumerate(pairs.tolist()):
-        lists[i].append(2 * p)
-        lists[j].append(2 * p + 1)
-    first = torch.tensor([0, *(len(entries) for entries in lists)]).cumsum(0)
-    return pairs, first, torch.tensor([entry for entries in lists for entry in entries])
-
-
-def as_complex(x: Tensor) -> Tensor:
-    return torch.view_as_complex(x.double().contiguous())
-
-
-@every_precision
-@pytest.mark.parametrize("n_frequencies", [1, 33, 64])
-def test_pairs_of_spectra_and_their_adjoint(configure: Configure, dtype: torch.dtype, n_frequencies: int) -> None:
-    spectra = random(3, 5, n_frequencies, 2, dtype=dtype) - 0.5
-    pairs, first, entries = pairs_and_lists(5)
-    found = OPS.pair_spectra(spectra, pairs)
-    s = as_complex(spectra)
-    expected = s[:, pairs[:, 0]].conj() * s[:, pairs[:, 1]]
-    assert (found.dtype, found.shape) == (dtype, (3, 6, n_frequencies, 2))
-    assert relative_error(found, torch.view_as_real(expected)) < TOLERANCE[dtype]
-
-    product = random(*found.shape, dtype=dtype) - 0.5
-    g = as_complex(product)
-    out = torch.zeros_like(s)
-    for p, (i, j) in enumerate(pairs.tolist()):
-        out[:, i] += g[:, p].conj() * s[:, j]
-        out[:, j] += g[:, p] * s[:, i]
-    found = OPS.pair_spectra_adjoint(product, spectra, pairs, first, entries)
-    assert relative_error(found, torch.view_as_real(out)) < TOLERANCE[dtype]
-
-
-def test_pairs_of_rings_that_are_not_there_give_nan(configure: Configure) -> None:
-    spectra = random(1, 3, 4, 2, dtype=torch.float32)
-    pairs = torch.tensor([[0, 1], [0, 3], [-1, 2]])
-    found = OPS.pair_spectra(spectra, pairs)
-    assert found[:, 0].isfinite().all()
-    assert found[:, 1:].isnan().all()
-    first, entries = torch.tensor([0, 2, 3, 9]), torch.tensor([0, 2, 1, 5, 7, -1])
-    found = OPS.pair_spectra_adjoint(found, spectra, pairs, first, entries)
-    assert found[:, 0].isnan().all()
-    assert found[:, 1].isfinite().all()
-    assert found[:, 2].isnan().all()
-
-
 # --- what holds for all
 
 
@@ -205,15 +153,10 @@ def results(dtype: torch.dtype) -> list[Tensor]:
     weight = torch.rand(1, 66, 18, generator=generator, dtype=torch.float64).to(dtype)
     orders = torch.tensor([2, 0, -5, 9, 1, 3, 4, 6, 7])
     harmonics = OPS.angular_harmonics(unwrapped, weight, orders)
-    spectra = harmonics.transpose(1, 2).contiguous()[:, :5]
-    pairs, first, entries = pairs_and_lists(5)
-    product = OPS.pair_spectra(spectra, pairs)
     return [
         harmonics,
         OPS.angular_harmonics(unwrapped, None, orders[:2]),
         OPS.angular_harmonics_backward(harmonics, weight, orders, 18),
-        product,
-        OPS.pair_spectra_adjoint(product, spectra, pairs, first, entries),
     ]
 
 
@@ -234,11 +177,6 @@ def test_nothing_to_do(configure: Configure) -> None:
         assert found.shape == (shape[0], len(orders), shape[1], 2)
         assert OPS.angular_harmonics_backward(found, None, orders, 16).shape == shape
     assert torch.all(OPS.angular_harmonics_backward(torch.empty(2, 0, 4, 2), None, none, 16) == 0)
-    pairs, first = torch.empty(0, 2, dtype=torch.int64), torch.zeros(5, dtype=torch.int64)
-    product = OPS.pair_spectra(torch.rand(2, 4, 9, 2), pairs)
-    assert product.shape == (2, 0, 9, 2)
-    assert torch.all(OPS.pair_spectra_adjoint(product, torch.rand(2, 4, 9, 2), pairs, first, none) == 0)
-    assert OPS.pair_spectra(torch.empty(0, 4, 9, 2), pairs_and_lists(4)[0]).shape == (0, 6, 9, 2)
 
 
 def test_any_memory_layout(configure: Configure) -> None:
@@ -251,21 +189,9 @@ def test_any_memory_layout(configure: Configure) -> None:
     assert OPS.angular_harmonics_out(unwrapped, weight, orders, out) is None
     assert torch.equal(out, expected)
 
-    # Spectra one number into their memory, where no complex number is aligned.
-    pairs, first, entries = pairs_and_lists(5)
-    spectra = random(2, 5, 7, 2, dtype=torch.float32)
-    product = OPS.pair_spectra(spectra, pairs)
-    adjoint = OPS.pair_spectra_adjoint(product, spectra, pairs, first, entries)
-    moved = [torch.cat((torch.zeros(1), x.flatten()))[1:].view(x.shape) for x in (spectra, product)]
-    assert moved[0].data_ptr() % 8 == 4
-    assert torch.equal(OPS.pair_spectra(moved[0], pairs), product)
-    assert torch.equal(OPS.pair_spectra_adjoint(moved[1], moved[0], pairs, first, entries), adjoint)
-
 
 def test_refuses_what_the_gpu_would_refuse(configure: Configure) -> None:
     rings, orders = torch.rand(2, 4, 16), torch.tensor([1, 2])
-    spectra, (pairs, first, entries) = torch.rand(2, 4, 9, 2), pairs_and_lists(4)
-    product = torch.rand(2, 6, 9, 2)
     for call, message in (
         (
             lambda: OPS.angular_harmonics(rings[0], None, orders),
@@ -288,15 +214,6 @@ def test_refuses_what_the_gpu_would_refuse(configure: Configure) -> None:
             lambda: OPS.angular_harmonics_backward(torch.rand(2, 2, 4, 2).half(), None, orders, 16),
             "grad has dtype Half; expected float32 or float64",
         ),
-        (lambda: OPS.pair_spectra(spectra[..., 0], pairs), "spectra must have 4 dimensions, the last of size 2"),
-        (lambda: OPS.pair_spectra(spectra, pairs[:, :1]), r"pairs must have shape \(P, 2\)"),
-        (lambda: OPS.pair_spectra(spectra[:, :0], pairs), "there are pairs but no rings"),
-        (
-            lambda: OPS.pair_spectra_adjoint(product[:, 1:], spectra, pairs, first, entries),
-            r"pair_spectra_adjoint: product must have shape \(N, P, F, 2\)",
-        ),
-        (lambda: OPS.pair_spectra_adjoint(product, spectra, pairs, first[1:], entries), r"first must have shape"),
-        (lambda: OPS.pair_spectra_adjoint(product, spectra, pairs, first, entries[1:]), r"entries must have shape"),
     ):
         with pytest.raises(RuntimeError, match=message):
             call()
