@@ -4,15 +4,20 @@
 // For N unwrapped maps of R rings and K angles, s bytes an element, 4 of float as it is kept, on an H100 (3.35 TB/s, 67
 // TFLOP/s float32; that is 20 operations a byte) or H200 (4.8 TB/s; 14):
 //
-// short_ring_statistics_kernel: reads s R K bytes a map, writes 4 R K of kept samples and 32 R; about 40 operations a
-// sample with the sums over a warp: memory binds.
+// quad_ring_statistics_kernel (float, up to 256 angles, a multiple of 4): reads s R K bytes a map, writes 4 R K of kept
+// samples and 32 R; about 40 operations a sample with the sums over a ring: memory binds.
 //
-// ring_statistics_kernel: the same of rings that do not fit into a warp's registers, read three times (L1 and L2).
+// short_ring_statistics_kernel: the same of other rings that fit into a warp's registers.
 //
-// map_kernel: reads 4 R K once a tile, writes s R^2, and R^2 K operations: one multiply-add for each angle and each
-// cell of the lower triangle. At R = 112, K = 224 in float: 0.15 MB and 2.8 million, 0.03 us against 0.04 us. The
-// microtiles (microtile.cuh) on the diagonal and what their blocks' last warps lack make it 3.7 million; reads of
-// shared memory bind as much as they. Never the tensor cores: TF32 would leave three of float's seven digits.
+// ring_statistics_kernel: the same of rings that do not, read three times (L1 and L2).
+//
+// map_tensor_kernel (float, correlation_tensor.cuh): reads 4 R K once a tile, writes s R^2, and R^2 K operations: one
+// multiply-add for each angle and each cell of the lower triangle, and three of them because of the parts of floats. At
+// R = 112, K = 224: 0.15 MB, 0.04 us, and 3 x 2.8 million, 0.03 us at the 300 TFLOP/s of tensor cores that a warp's
+// instructions reach. Splitting floats takes as long again, and the two overlap only in part.
+//
+// map_kernel (double): likewise, without parts. The microtiles (microtile.cuh) on the diagonal and what their blocks'
+// last warps lack make the operations a third more; reads of shared memory bind as much as they.
 //
 // pair_weights_kernel: the same product of the weights, once for weights that all maps share. Where every map has its
 // own it is a launch before map_kernel's, not a second product inside it: that one would double the registers and the
@@ -45,27 +50,36 @@ struct Spans {
   int groups;  // of rings, in each
 };
 
-template <typename C, bool kDiagonal>
-struct SpanTile {
+template <bool kDiagonal>
+struct SpanPlace {
   int64_t map;
   int64_t i0, j0;
   int rows, columns;
-  Microtile micro;
 
-  __device__ SpanTile(const Spans& spans, int64_t n_radial) {
+  // `rings`: of a group.
+  __device__ SpanPlace(const Spans& spans, int64_t n_radial, int rings, uint32_t number) {
     const uint32_t tiles = kDiagonal ? spans.count : spans.count * (spans.count - 1) / 2;
-    map = blockIdx.x / tiles;
-    uint32_t column = blockIdx.x % tiles;
+    map = number / tiles;
+    uint32_t column = number % tiles;
     uint32_t row = column;
     if (!kDiagonal) {
       row = 1;
       while (column >= row) column -= row++;
     }
-    const int64_t span = static_cast<int64_t>(spans.groups) * Micro<C>::kRows;
+    const int64_t span = static_cast<int64_t>(spans.groups) * rings;
     i0 = row * span;
     j0 = column * span;
     rows = static_cast<int>(n_radial - i0 < span ? n_radial - i0 : span);
     columns = static_cast<int>(n_radial - j0 < span ? n_radial - j0 : span);
+  }
+};
+
+template <typename C, bool kDiagonal>
+struct SpanTile : SpanPlace<kDiagonal> {
+  Microtile micro;
+
+  __device__ SpanTile(const Spans& spans, int64_t n_radial)
+      : SpanPlace<kDiagonal>(spans, n_radial, Micro<C>::kRows, blockIdx.x) {
     const int number = static_cast<int>(threadIdx.x);
     micro = kDiagonal ? lower_microtile(number, spans.groups) : square_microtile(number, spans.groups, spans.groups);
   }
@@ -73,9 +87,10 @@ struct SpanTile {
   // The sums of products of rows of `matrix`, one for each map, of `inner` elements.
   __device__ void product(const C* matrix, const Spans& spans, int64_t n_radial, int inner, Vector<C>* shared,
                           MicroSum<C>& sum) const {
-    const C* const own = matrix + map * n_radial * inner;
-    micro_product<kDiagonal>(RowMajor<C>{own + i0 * inner, inner, rows, inner, spans.groups},
-                             RowMajor<C>{own + j0 * inner, inner, columns, inner, spans.groups}, micro, shared, sum);
+    const C* const own = matrix + this->map * n_radial * inner;
+    micro_product<kDiagonal>(RowMajor<C>{own + this->i0 * inner, inner, this->rows, inner, spans.groups},
+                             RowMajor<C>{own + this->j0 * inner, inner, this->columns, inner, spans.groups}, micro,
+                             shared, sum);
   }
 };
 

@@ -4,6 +4,7 @@
 #include "correlation_kernel.cuh"
 #include "correlation_launch.h"
 #include "correlation_sampling.cuh"
+#include "correlation_tensor.cuh"
 #include "grid.h"
 #include "launch.cuh"
 #include "workspace.h"
@@ -74,27 +75,32 @@ struct Cut {
   int groups;
 };
 
+Cut cut(int64_t rows, int rows_of_a_group, int most_groups) {
+  const int64_t groups = divide_up(rows, rows_of_a_group);
+  const int64_t spans = divide_up(groups, most_groups);
+  return {spans, static_cast<int>(divide_up(groups, spans))};
+}
+
 template <typename C>
 Cut cut(int64_t rows) {
-  const int64_t groups = divide_up(rows, Micro<C>::kRows);
-  const int64_t spans = divide_up(groups, Micro<C>::kGroups);
-  return {spans, static_cast<int>(divide_up(groups, spans))};
+  return cut(rows, Micro<C>::kRows, Micro<C>::kGroups);
 }
 
 // Threads for so many microtiles, in whole warps.
 unsigned micro_threads(int microtiles) { return static_cast<unsigned>(kWarp * divide_up(microtiles, kWarp)); }
 
-// Calls f(diagonal, spans, blocks, threads) for the tiles on the diagonal of `count` maps, then for those below it,
-// where there are any.
-template <typename C, typename F>
-void for_all_tiles(int64_t n_radial, int64_t count, const F& f) {
-  const Cut rings = cut<C>(n_radial);
-  const int groups = rings.groups;
-  const Spans spans{static_cast<uint32_t>(rings.spans), groups};
-  f(std::true_type{}, spans, blocks(count * rings.spans), micro_threads(groups * (groups + 1) / 2));
-  if (rings.spans > 1) {
-    f(std::false_type{}, spans, blocks(count * rings.spans * (rings.spans - 1) / 2), micro_threads(groups * groups));
-  }
+// Calls f(diagonal, spans, blocks) for the tiles on the diagonal of `count` maps, then for those below it, where there
+// are any.
+template <typename F>
+void for_all_tiles(const Cut& rings, int64_t count, const F& f) {
+  const Spans spans{static_cast<uint32_t>(rings.spans), rings.groups};
+  f(std::true_type{}, spans, blocks(count * rings.spans));
+  if (rings.spans > 1) f(std::false_type{}, spans, blocks(count * rings.spans * (rings.spans - 1) / 2));
+}
+
+// Threads for the microtiles of a tile of so many groups along a side.
+unsigned tile_threads(bool diagonal, int groups) {
+  return micro_threads(diagonal ? groups * (groups + 1) / 2 : groups * groups);
 }
 
 template <typename C>
@@ -109,9 +115,9 @@ void pair_weights(const UnwrappedMaps<T>& maps, int64_t count, const compute_t<T
   using C = compute_t<T>;
   const UnwrappedMaps<C> weights{nullptr,       maps.weights,   maps.shared_weights,
                                  maps.n_radial, maps.n_angular, maps.partial};
-  for_all_tiles<C>(maps.n_radial, count, [&](auto diagonal, const Spans& spans, unsigned tiles, unsigned threads) {
-    launch(pair_weights_kernel<C, decltype(diagonal)::value>, tiles, threads, stream, weights, spans, ring_weights,
-           needed, pairs);
+  for_all_tiles(cut<C>(maps.n_radial), count, [&](auto diagonal, const Spans& spans, unsigned tiles) {
+    launch(pair_weights_kernel<C, decltype(diagonal)::value>, tiles, tile_threads(diagonal, spans.groups), stream,
+           weights, spans, ring_weights, needed, pairs);
   });
 }
 
@@ -127,6 +133,18 @@ void ring_statistics(const UnwrappedMaps<T>& maps, int64_t count, const MapRule&
   // Whether samples of detector frames have weights is known on the GPU alone.
   const bool weighted = maps.weights != nullptr;
   const bool plain = !weighted || maps.partial != nullptr;
+  if constexpr (sizeof(compute_t<T>) == sizeof(float)) {
+    const bool whole = whole_quads(maps.values, maps.n_angular) && whole_quads(maps.weights, maps.n_angular);
+    if (whole && maps.n_angular <= kHeldSteps * kTensorDepth) {
+      const auto run_quads = [&](auto kernel) {
+        launch(kernel, blocks_for_each(divide_up(count * maps.n_radial, kQuadWarps * kTensorRows)), kQuadThreads,
+               stream, maps, count, arrays.harmonic, rule.normalize, needed, arrays.kept, arrays.rings);
+      };
+      if (weighted) run_quads(quad_ring_statistics_kernel<T, true>);
+      if (plain) run_quads(quad_ring_statistics_kernel<T, false>);
+      return;
+    }
+  }
   constexpr int kLong = sizeof(compute_t<T>) == 4 ? 23 : 8;
   if (maps.n_angular <= 8 * kWarp) {
     if (weighted) run(short_ring_statistics_kernel<T, 8, true>);
@@ -170,11 +188,23 @@ void maps_of_pass(const UnwrappedMaps<T>& maps, int64_t count, const MapShape& s
   if (weighted && !maps.shared_weights) own_pair_weights(maps, count, arrays, stream);
   const UnwrappedMaps<C> shaped{nullptr,       maps.weights,   maps.shared_weights,
                                 maps.n_radial, maps.n_angular, maps.partial};
-  for_all_tiles<C>(shape.n_radial, count, [&](auto diagonal, const Spans& spans, unsigned tiles, unsigned threads) {
-    launch(map_kernel<C, Out, decltype(diagonal)::value>, tiles, threads, stream, static_cast<const C*>(arrays.kept),
-           shaped, spans, static_cast<const Ring<C>*>(arrays.rings),
-           cells<C>(rule, shape, weighted, maps.shared_weights, arrays), out);
-  });
+  const auto run = [&](auto kernel, unsigned tiles, unsigned threads, const Spans& spans) {
+    launch(kernel, tiles, threads, stream, static_cast<const C*>(arrays.kept), shaped, spans,
+           static_cast<const Ring<C>*>(arrays.rings), cells<C>(rule, shape, weighted, maps.shared_weights, arrays),
+           out);
+  };
+  if constexpr (sizeof(C) == sizeof(float)) {
+    for_all_tiles(cut(shape.n_radial, kTensorRows, kTensorGroups), count,
+                  [&](auto diagonal, const Spans& spans, unsigned tiles) {
+                    const int warps = diagonal ? (spans.groups + 1) / 2 * 2 : spans.groups;
+                    run(map_tensor_kernel<Out, decltype(diagonal)::value>, diagonal ? tiles : 2 * tiles,
+                        static_cast<unsigned>(kWarp * warps), spans);
+                  });
+  } else {
+    for_all_tiles(cut<C>(shape.n_radial), count, [&](auto diagonal, const Spans& spans, unsigned tiles) {
+      run(map_kernel<C, Out, decltype(diagonal)::value>, tiles, tile_threads(diagonal, spans.groups), spans);
+    });
+  }
 }
 
 // Calls f(first map, count, the maps of the pass) for each pass.

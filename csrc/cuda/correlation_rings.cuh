@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../common/correlation_math.h"
+#include "ring_quads.cuh"
 #include "rings.cuh"
 
 namespace cdifast::cuda {
@@ -204,6 +205,123 @@ __launch_bounds__(kRingThreads) __global__
     return result;
   };
   rings_of_warps<(kHeld > 8 ? 1 : 2)>(maps, count, normalize, needed, kept, rings, sums);
+}
+
+// The same in float of rings in whole quads, with room in shared memory: 16 rings a warp, four lanes each.
+template <typename T, bool kWeighted>
+__launch_bounds__(kQuadThreads, CDIFAST_TENSOR_BLOCKS(8)) __global__
+    void quad_ring_statistics_kernel(UnwrappedMaps<T> given, int64_t count, const Complex<float>* __restrict__ harmonic,
+                                     Normalize normalize, double needed, float* kept, Ring<float>* __restrict__ rings) {
+  using Q = Quad<T>;
+  using V = Vector<float>;
+  CDIFAST_SHARED(Q, held, kQuadWarps * kHeldQuads);
+  if (given.weighted() != kWeighted) return;  // the other kernel's maps
+  const UnwrappedMaps<T> maps = given.resolved();
+  const bool centred = normalize == Normalize::pearson;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int steps = tensor_steps(maps.n_angular);
+  const int64_t total = count * maps.n_radial;
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * kQuadWarps * kTensorRows;
+  for (int64_t first = (static_cast<int64_t>(blockIdx.x) * kQuadWarps + threadIdx.x / kWarp) * kTensorRows;
+       first < total; first += stride) {
+    const RingQuads<T, true> quads(maps, first, total, held + threadIdx.x / kWarp * kHeldQuads + lane);
+    // Values where there is weight, and weights, of which there is none beyond the ring.
+    const auto sample = [&](int r, int s, V& value, V& weight) {
+      value = quads.value(r, s);
+      if (kWeighted) weight = quads.weight(r, s);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (!kWeighted) weight.element[i] = quads.valid(r, s) > 0 ? 1.0f : 0.0f;
+        if (kWeighted && !(weight.element[i] > 0.0f)) value.element[i] = 0.0f;
+      }
+    };
+    RingSums<float> sums[2];
+    float inverse[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float whole = 0.0f, high = 0.0f;
+#pragma unroll 4
+      for (int s = 0; s < steps; ++s) {
+        V value, weight;
+        sample(r, s, value, weight);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          if (kWeighted) whole += weight.element[i];
+          high += kWeighted ? weight.element[i] * value.element[i] : value.element[i];
+        }
+      }
+      sums[r].mean.weight = kWeighted ? row_sum(whole) : static_cast<float>(maps.n_angular);
+      inverse[r] = one_over(sums[r].mean.weight);
+      sums[r].mean.high = row_sum(high) * inverse[r];
+    }
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      float low = 0.0f, largest = 0.0f;
+#pragma unroll 4
+      for (int s = 0; s < steps; ++s) {
+        V value, weight;
+        sample(r, s, value, weight);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float difference = weight.element[i] > 0.0f ? value.element[i] - sums[r].mean.high : 0.0f;
+          low += kWeighted ? weight.element[i] * difference : difference;
+          largest = magnitude(difference) > largest ? magnitude(difference) : largest;
+        }
+      }
+      sums[r].mean.low = row_sum(low) * inverse[r];
+      sums[r].mean.largest = row_max(largest);
+      sums[r].unit = kept_unit(sums[r].mean, normalize);
+      sums[r].spread = sums[r].along = sums[r].across = 0.0f;
+    }
+#pragma unroll 2
+    for (int s = 0; s < steps; ++s) {
+      const int k = s * kTensorDepth + lane % 4 * 4;
+      V turns[2] = {};
+      if (k < quads.angles) {
+        turns[0] = load_whole(reinterpret_cast<const V*>(harmonic + k));
+        turns[1] = load_whole(reinterpret_cast<const V*>(harmonic + k + 2));
+      }
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        V value, weight;
+        sample(r, s, value, weight);
+        const float unit = unit_of(sums[r].mean.largest);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float w = weight.element[i];
+          const float difference = w > 0.0f ? (value.element[i] - sums[r].mean.high) - sums[r].mean.low : 0.0f;
+          const float weighted = kWeighted ? w * difference : difference;
+          sums[r].spread += (weighted * unit) * (difference * unit);
+          sums[r].along += weighted * turns[i / 2].element[i % 2 * 2];
+          sums[r].across -= weighted * turns[i / 2].element[i % 2 * 2 + 1];
+          value.element[i] = (centred ? weighted : w * value.element[i]) * sums[r].unit;
+        }
+        if (quads.valid(r, s) > 0) store_quad(kept + (first + lane / 4 + 8 * r) * quads.angles + k, value);
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      sums[r].spread = row_sum(sums[r].spread);
+      sums[r].along = row_sum(sums[r].along);
+      sums[r].across = row_sum(sums[r].across);
+    }
+    // In double, once for both: the first two lanes of four have one each.
+    RingSums<float> mine = sums[0];
+    if (lane % 4 != 0) mine = sums[1];
+    const Ring<float> ring = finished_ring(mine, normalize, needed);
+    const int64_t number = first + lane / 4 + lane % 4 * 8;
+    if (lane % 4 < 2 && number < total) rings[number] = ring;
+    // Products of rings without a value are multiplied by zero, or not looked at; but zero times NaN is NaN.
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      if (__shfl_sync(kWholeWarp, ring.usable, lane / 4 * 4 + r) != 0.0f) continue;
+      for (int s = 0; s < steps; ++s) {
+        if (quads.valid(r, s) > 0) {
+          store_quad(kept + (first + lane / 4 + 8 * r) * quads.angles + s * kTensorDepth + lane % 4 * 4, V{});
+        }
+      }
+    }
+  }
 }
 
 // The same of rings of any length.

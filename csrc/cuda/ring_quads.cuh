@@ -19,21 +19,18 @@ __device__ __forceinline__ int tensor_steps(int64_t n_angular) {
 
 // A lane's quads of rings `first` + g and `first` + g + 8 of all maps' rings. kHeld: of whole quads, and brought to
 // shared memory at once, where each lane has its own, so that all of them are under way together without a register
-// for any; and their weights too, where there is room for them.
+// for any.
 template <typename T, bool kHeld>
 struct RingQuads {
   const T* values[2];
   const float* weights[2];  // null without
   const Quad<T>* held;
-  const Vector<float>* held_weights;  // or null
   bool there[2];
   int angles;
   bool whole;
 
-  __device__ RingQuads(const UnwrappedMaps<T>& maps, int64_t first, int64_t total, Quad<T>* shared,
-                       Vector<float>* room = nullptr)
+  __device__ RingQuads(const UnwrappedMaps<T>& maps, int64_t first, int64_t total, Quad<T>* shared)
       : held(shared),
-        held_weights(room),
         angles(static_cast<int>(maps.n_angular)),
         whole(kHeld || (whole_quads(maps.values, maps.n_angular) &&
                         (maps.weights == nullptr || whole_quads(maps.weights, maps.n_angular)))) {
@@ -55,9 +52,6 @@ struct RingQuads {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
           copy_async<sizeof(Quad<T>)>(shared + (s * 2 + r) * kWarp, values[r] + s * kTensorDepth, valid(r, s) > 0);
-          if (room != nullptr) {
-            copy_async<16>(room + (s * 2 + r) * kWarp, weights[r] + s * kTensorDepth, valid(r, s) > 0);
-          }
         }
       }
       end_copies();
@@ -74,7 +68,6 @@ struct RingQuads {
     return load_quad(values[r] + step * kTensorDepth, valid(r, step), whole);
   }
   __device__ Vector<float> weight(int r, int step) const {
-    if (kHeld && held_weights != nullptr) return load_whole(held_weights + (step * 2 + r) * kWarp);
     return load_quad(weights[r] + step * kTensorDepth, valid(r, step), whole);
   }
 };

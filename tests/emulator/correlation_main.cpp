@@ -66,6 +66,7 @@ int main() {
   // Of the dtypes only how an element is read and written differs, and how many angles a chunk holds.
   run_maps<double>(DType::f64, {2, 4, 9}, 2, other);
   run_maps<float>(DType::f32, {2, 4, 9}, 0, rule);
+  run_maps<float>(DType::f32, {1, 134, 9}, 0, rule);  // tiles off the diagonal
   run_weight<float>(DType::f32, {1, 66, 9});
   run_weight<double>(DType::f64, {2, 4, 9});
   run_polar<float>(DType::f32, 2, false, other);
