@@ -6,9 +6,9 @@
 // operations a byte):
 //
 // harmonics_tensor_kernel: reads s R K bytes a map, 4 R K O operations, three times because of the parts of floats: at
-// 8 orders 24 an element, which tensor cores do in a tenth of the time that its 4 bytes take. Up to 256 angles samples
-// come once from memory and wait in shared memory; longer rings are read again, from L2. Memory binds, for all of a
-// ring's orders hardly more than the operations do.
+// 8 orders 96 a sample, which tensor cores do in a quarter of the time that its 4 bytes take. Up to 256 angles samples
+// come once from memory and wait in shared memory; longer rings are read again, from L2. Memory binds up to some 30
+// orders.
 //
 // harmonics_backward_tensor_kernel: as many operations for 8 R O + 4 R K bytes: memory binds likewise.
 //
