@@ -54,10 +54,6 @@ __device__ __forceinline__ void copy_chunk(const float* rings, int rows, int gro
 struct GroupParts {
   Parts part[2];  // rings g and g + 8
 
-  // From where the lane's quads of the two begin.
-  __device__ GroupParts(const float* upper, const float* lower)
-      : part{Parts(load_whole(reinterpret_cast<const Vector<float>*>(upper))),
-             Parts(load_whole(reinterpret_cast<const Vector<float>*>(lower)))} {}
   __device__ GroupParts(const Vector<float>* chunk, int group)
       : part{Parts(load_whole(chunk + group * kTensorRows * 4 + threadIdx.x % kWarp)),
              Parts(load_whole(chunk + group * kTensorRows * 4 + kWarp + threadIdx.x % kWarp))} {}
