@@ -16,8 +16,9 @@
 // R = 112, K = 224: 0.15 MB, 0.04 us, and 3 x 2.8 million, 0.03 us at the 300 TFLOP/s of tensor cores that a warp's
 // instructions reach. Splitting floats takes as long again, and the two overlap only in part.
 //
-// map_kernel (double): likewise, without parts. The microtiles (microtile.cuh) on the diagonal and what their blocks'
-// last warps lack make the operations a third more; reads of shared memory bind as much as they.
+// map_kernel (double, and float on cards whose tensor cores are no faster): likewise, without parts. The microtiles
+// (microtile.cuh) on the diagonal and what their blocks' last warps lack make the operations a third more; reads of
+// shared memory bind as much as they.
 //
 // pair_weights_kernel: the same product of the weights, once for weights that all maps share. Where every map has its
 // own it is a launch before map_kernel's, not a second product inside it: that one would double the registers and the

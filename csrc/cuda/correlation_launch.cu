@@ -194,17 +194,19 @@ void maps_of_pass(const UnwrappedMaps<T>& maps, int64_t count, const MapShape& s
            out);
   };
   if constexpr (sizeof(C) == sizeof(float)) {
-    for_all_tiles(cut(shape.n_radial, kTensorRows, kTensorGroups), count,
-                  [&](auto diagonal, const Spans& spans, unsigned tiles) {
-                    const int warps = diagonal ? (spans.groups + 1) / 2 * 2 : spans.groups;
-                    run(map_tensor_kernel<Out, decltype(diagonal)::value>, diagonal ? tiles : 2 * tiles,
-                        static_cast<unsigned>(kWarp * warps), spans);
-                  });
-  } else {
-    for_all_tiles(cut<C>(shape.n_radial), count, [&](auto diagonal, const Spans& spans, unsigned tiles) {
-      run(map_kernel<C, Out, decltype(diagonal)::value>, tiles, tile_threads(diagonal, spans.groups), spans);
-    });
+    if (fast_tensor_cores(compute_capability())) {
+      for_all_tiles(cut(shape.n_radial, kTensorRows, kTensorGroups), count,
+                    [&](auto diagonal, const Spans& spans, unsigned tiles) {
+                      const int warps = diagonal ? (spans.groups + 1) / 2 * 2 : spans.groups;
+                      run(map_tensor_kernel<Out, decltype(diagonal)::value>, diagonal ? tiles : 2 * tiles,
+                          static_cast<unsigned>(kWarp * warps), spans);
+                    });
+      return;
+    }
   }
+  for_all_tiles(cut<C>(shape.n_radial), count, [&](auto diagonal, const Spans& spans, unsigned tiles) {
+    run(map_kernel<C, Out, decltype(diagonal)::value>, tiles, tile_threads(diagonal, spans.groups), spans);
+  });
 }
 
 // Calls f(first map, count, the maps of the pass) for each pass.

@@ -1,5 +1,5 @@
 // Correlation maps in float on tensor cores (tensor_cores.cuh); correlation_kernel.cuh says what binds, and has those
-// in double. No torch in this file.
+// in double and of other cards. No torch in this file.
 #pragma once
 
 #include <type_traits>

@@ -4,6 +4,7 @@
 //   CDIFAST_SHARED(type, name, count);          declares a shared array
 //   launch(kernel, grid, block, stream, ...);   kernel<<<grid, block, 0, stream>>>(...)
 //   launch_error()                              cudaGetLastError() as int
+//   compute_capability()                        of the current device, 90 for 9.0
 #pragma once
 
 #if defined(CDIFAST_EMULATOR)
@@ -14,6 +15,7 @@ namespace cdifast::cuda {
 
 using emulator::launch;
 inline int launch_error() { return 0; }  // the emulator throws
+inline int compute_capability() { return emulator::settings().compute_capability; }
 
 }  // namespace cdifast::cuda
 
@@ -34,6 +36,14 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, void* stream, 
 }
 
 inline int launch_error() { return cudaGetLastError(); }
+
+inline int compute_capability() {
+  int device = 0, major = 0, minor = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+  return 10 * major + minor;
+}
 
 }  // namespace cdifast::cuda
 

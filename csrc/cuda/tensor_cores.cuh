@@ -21,6 +21,13 @@
 
 namespace cdifast::cuda {
 
+// Whether a card's tensor cores do three times float's operations in less time than its ordinary ones do them: those of
+// data centres (A100, H100 and H200, B200). Others multiply TF32 at float's rate, or, before 8.0, not at all; what
+// waits for memory anyway goes by tensor cores there too.
+inline bool fast_tensor_cores(int compute_capability) {
+  return compute_capability == 80 || (compute_capability >= 90 && compute_capability < 110);
+}
+
 constexpr int kTensorRows = 16;
 constexpr int kTensorColumns = 8;
 constexpr int kTensorDepth = 16;  // k at a time

@@ -47,6 +47,7 @@ struct Settings {
   // Fibers only: std::threads run as the machine lets them.
   uint32_t schedule = 0;
   uint8_t poison = 0xff;
+  int compute_capability = 90;  // what launchers are told
 };
 Settings& settings();
 

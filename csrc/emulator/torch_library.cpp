@@ -24,7 +24,8 @@ const char* error_text(int) { return "the emulator throws its errors"; }
 // Called by the tests through ctypes. See emulator::Settings; scalars_on_device: whether a scalar tensor argument
 // stands for one on the GPU.
 extern "C" __attribute__((visibility("default"))) void cdifast_emulator_configure(uint32_t schedule, uint8_t poison,
-                                                                                  bool scalars_on_device) {
-  cdifast::emulator::settings() = {schedule, poison};
+                                                                                  bool scalars_on_device,
+                                                                                  int compute_capability) {
+  cdifast::emulator::settings() = {schedule, poison, compute_capability};
   cdifast::cuda::scalars_on_device = scalars_on_device;
 }

@@ -20,7 +20,7 @@ def _library() -> ctypes.CDLL:
     path = emulator_build.operator_library(emulator_build.ADDRESS if address else emulator_build.FIBERS)
     torch.ops.load_library(path)
     library = ctypes.CDLL(str(path))
-    library.cdifast_emulator_configure.argtypes = (ctypes.c_uint32, ctypes.c_uint8, ctypes.c_bool)
+    library.cdifast_emulator_configure.argtypes = (ctypes.c_uint32, ctypes.c_uint8, ctypes.c_bool, ctypes.c_int)
     library.cdifast_emulator_configure.restype = None
     return library
 
@@ -29,8 +29,10 @@ def _library() -> ctypes.CDLL:
 def configure(_library: ctypes.CDLL) -> Iterator[Configure]:
     """Sets what csrc/emulator/emulator.h calls Settings, and whether scalar arguments stand for ones on the GPU."""
 
-    def apply(schedule: int = 0, poison: int = 0xFF, scalars_on_device: bool = False) -> None:
-        _library.cdifast_emulator_configure(schedule, poison, scalars_on_device)
+    def apply(
+        schedule: int = 0, poison: int = 0xFF, scalars_on_device: bool = False, compute_capability: int = 90
+    ) -> None:
+        _library.cdifast_emulator_configure(schedule, poison, scalars_on_device, compute_capability)
 
     apply()
     # torch then fills what it allocates with NaN: an element that no kernel writes shows.

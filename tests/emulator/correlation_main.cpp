@@ -64,6 +64,9 @@ int main() {
   // Three tiles and more than a chunk of angles; then as little as possible.
   run_maps<float>(DType::f32, {1, 66, 18}, 1, rule);
   // Of the dtypes only how an element is read and written differs, and how many angles a chunk holds.
+  settings().compute_capability = 86;  // without fast tensor cores
+  run_maps<float>(DType::f32, {1, 66, 18}, 1, rule);
+  settings().compute_capability = 90;
   run_maps<double>(DType::f64, {2, 4, 9}, 2, other);
   run_maps<float>(DType::f32, {2, 4, 9}, 0, rule);
   run_maps<float>(DType::f32, {1, 134, 9}, 0, rule);  // tiles off the diagonal

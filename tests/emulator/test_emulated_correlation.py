@@ -123,6 +123,24 @@ def test_tiles_of_any_number_of_rings(configure: Configure, dtype: torch.dtype, 
         assert relative_error(found, expected) < TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("n_radial", [1, 20, 134])
+def test_cards_without_fast_tensor_cores_have_the_same_maps(configure: Configure, n_radial: int) -> None:
+    unwrapped = unwrapped_maps(2, n_radial, 36, torch.float32)
+    by_tensor_cores = emulated(unwrapped, None, normalize="pearson")
+    configure(compute_capability=86)
+    # Summed in another order: it is another kernel.
+    assert n_radial == 1 or not torch.equal(emulated(unwrapped, None, normalize="pearson"), by_tensor_cores)
+    for dtype in (torch.float32, torch.float16):
+        unwrapped = unwrapped_maps(2, n_radial, 36, dtype)
+        for kind in ("none", "own"):
+            weight = weights_for(kind, unwrapped) if n_radial > 4 else None
+            stored = None if weight is None else weight.float()
+            expected = expected_map(unwrapped, weight, normalize="pearson")
+            found = emulated(spoil(unwrapped, weight), stored, normalize="pearson")
+            assert torch.equal(found == FILL, expected == FILL)
+            assert relative_error(found, expected) < TOLERANCE[dtype]
+
+
 @pytest.mark.parametrize("n_angular", [256, 257, 737])
 def test_rings_of_any_length(configure: Configure, n_angular: int) -> None:
     """Those that a warp's registers hold, 8 or 23 samples a lane, and those that they do not."""

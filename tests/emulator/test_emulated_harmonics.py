@@ -88,10 +88,12 @@ def test_negative_orders_are_conjugates_and_the_mean_is_real(configure: Configur
 
 @every_precision
 def test_tiles_of_any_number_of_rings(configure: Configure, dtype: torch.dtype) -> None:
-    # Few orders of short rings, more of them, and few of long rings: one kernel each (csrc/cuda/harmonics_launch.cu).
+    # Rings in whole quads and not, short and long, in double few orders and many: a kernel, or a way through it, each.
     for n_radial, n_angular, orders in (
         (67, 35, torch.arange(8)),
         (70, 35, torch.arange(-17, 18)),
+        (17, 256, torch.arange(-8, 9)),
+        (17, 260, torch.arange(8)),
         (64, 257, torch.arange(8)),
     ):
         unwrapped = random(2, n_radial, n_angular, dtype=dtype)
