@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "../../csrc/cuda/correlation_launch.h"
+#include "../../csrc/emulator/emulator.h"
 #include "arrays.h"
 
 namespace {
