@@ -6,6 +6,8 @@
 #pragma once
 
 #define CDIFAST_HOST inline __attribute__((always_inline))
+// After a lambda's parameters: the same. One that is called in several places is else a call from each.
+#define CDIFAST_INLINE_LAMBDA __attribute__((always_inline))
 
 #if defined(__CUDACC__)
 #define CDIFAST_HD __host__ __device__ __forceinline__

@@ -1,10 +1,10 @@
 // The full angular correlation on the CPU: checks, groups of pairs, the parallel loops, registration.
 //
-// Memory beside the result, for R rings of K angles and vectors of V bytes (16, 32 or 64): 8 to 24 bytes a pair for the
-// groups. A thread has the spectra of one map (about 4 R K bytes for float32, twice that for float64; with weights
-// twice, with shared weights nine times as much, see kShared) and two transforms of about K V bytes (ten times that
-// where K has a large prime factor), so that everything but the result stays in its caches. For 112 x 224 float32
-// without weights that is 0.13 MB a thread.
+// Memory beside the result, for R rings of K angles and vectors of V bytes (16, 32 or 64): 24 to 56 bytes a pair for
+// the groups, which are kept. A thread has the spectra of one map (about 4 R K bytes for float32, twice that for
+// float64; with weights twice, with shared weights nine times as much, see kShared) and two transforms of about K V
+// bytes (ten times that where K has a large prime factor), so that everything but the result stays in its caches. For
+// 112 x 224 float32 without weights that is 0.13 MB a thread.
 //
 // The result is the roofline: 5.7 MB for all pairs of a 112 x 224 map, written once, past the caches.
 #include <algorithm>
@@ -17,6 +17,7 @@
 #include "angular_simd.h"
 #include "buffer.h"
 #include "fft_build.h"
+#include "pair_groups.h"
 
 namespace cdifast::cpu {
 namespace {
@@ -40,72 +41,17 @@ class Spare {
   int64_t lanes_;
 };
 
-class Grouping {
- public:
-  // Runs of pairs (i, j), (i, j + 1), ... are cut where j is a multiple of the lanes: whole pieces are groups of one
-  // aligned segment, what is left over shares groups.
-  Grouping(const int64_t* pairs, int64_t count, int64_t lanes) {
-    std::vector<std::pair<int64_t, int64_t>> rest;  // first pair, number of pairs
-    pair_.reserve(count + lanes);
-    for (int64_t p = 0; p < count;) {
-      const int64_t start = p++;
-      while (p < count && p - start < lanes && pairs[2 * p] == pairs[2 * start] &&
-             pairs[2 * p + 1] == pairs[2 * p - 1] + 1 && pairs[2 * p + 1] % lanes != 0) {
-        ++p;
-      }
-      if (p - start == lanes) {
-        add_segment(pairs, start, lanes, 0);
-        end_group(lanes);
-      } else {
-        rest.emplace_back(start, p - start);
-      }
-    }
-    int64_t lane = 0;
-    for (auto [start, size] : rest) {
-      while (size > 0) {
-        const int64_t taken = std::min(size, lanes - lane);
-        add_segment(pairs, start, taken, lane);
-        lane += taken;
-        start += taken;
-        size -= taken;
-        if (lane == lanes) {
-          end_group(lanes);
-          lane = 0;
-        }
-      }
-    }
-    if (lane > 0) end_group(lanes);
-  }
-
-  PairGroups groups() const {
-    return {static_cast<int64_t>(first_segment_.size()) - 1, segment_.data(), first_segment_.data(), pair_.data()};
-  }
-
- private:
-  void add_segment(const int64_t* pairs, int64_t start, int64_t size, int64_t lane) {
-    segment_.push_back({static_cast<int32_t>(lane), static_cast<int32_t>(lane + size),
-                        static_cast<int32_t>(pairs[2 * start]), static_cast<int32_t>(pairs[2 * start + 1] - lane)});
-    for (int64_t p = start; p < start + size; ++p) pair_.push_back(p);
-  }
-
-  void end_group(int64_t lanes) {
-    first_segment_.push_back(static_cast<int64_t>(segment_.size()));
-    // Lanes without a pair stand for the group's last one; they are neither read nor written.
-    pair_.resize((first_segment_.size() - 1) * lanes, pair_.back());
-  }
-
-  std::vector<PairSegment> segment_;
-  std::vector<int64_t> first_segment_{0};
-  std::vector<int64_t> pair_;
-};
-
 Tensor checked_pairs(const Tensor& pairs_, const Tensor& like, const char* like_name, int64_t n_radial,
                      const char* op) {
   STD_TORCH_CHECK(pairs_.dim() == 2 && pairs_.size(1) == 2, op, ": pairs must have shape (P, 2)");
   const Tensor pairs = checked_indices(pairs_, "pairs", like, like_name, op);
   const int64_t* values = pairs.const_data_ptr<int64_t>();
   const int64_t* end = values + pairs.numel();
-  const int64_t* bad = std::find_if(values, end, [&](int64_t ring) { return ring < 0 || ring >= n_radial; });
+  const auto outside = [&](int64_t ring) { return static_cast<uint64_t>(ring) >= static_cast<uint64_t>(n_radial); };
+  // All of them, and not until the first one: that is done many at a time.
+  bool any = false;
+  for (const int64_t* ring = values; ring < end; ++ring) any |= outside(*ring);
+  const int64_t* bad = any ? std::find_if(values, end, outside) : end;
   STD_TORCH_CHECK(bad == end, op, ": pairs holds ring ", bad == end ? 0 : *bad,
                   "; expected 0 to n_radial - 1 = ", n_radial - 1);
   return pairs;
@@ -143,8 +89,8 @@ void correlate(const Problem& problem, double fill, Tensor& out) {
   const int64_t lanes = lanes_of<C>(kernels);
   const auto tables = real_fft_tables<C>(problem.n_angular());
   const RealFftPlan<C>& plan = tables->plan();
-  const Grouping grouping(problem.pairs.const_data_ptr<int64_t>(), problem.n_pairs(), lanes);
-  const PairGroups groups = grouping.groups();
+  const auto grouping = grouping_of(problem.pairs.const_data_ptr<int64_t>(), problem.n_pairs(), lanes, plan.bins);
+  const PairGroups groups = grouping->groups();
 
   const T* source = static_cast<const T*>(problem.inputs.unwrapped.const_data_ptr());
   const C* weight = static_cast<const C*>(problem.inputs.weight_data());
@@ -152,7 +98,7 @@ void correlate(const Problem& problem, double fill, Tensor& out) {
   T* target = static_cast<T*>(out.mutable_data_ptr());
   const int64_t map = problem.n_radial() * problem.n_angular();
   const int64_t result = problem.n_pairs() * problem.n_angular();
-  const int64_t spectrum = 2 * plan.bins * padded_rings(problem.n_radial(), lanes);
+  const int64_t spectrum = spectra_size(problem.n_radial(), plan.bins, lanes);
   const bool stream = sizeof(T) == sizeof(C) &&
                       problem.count() * result * static_cast<int64_t>(sizeof(T)) >= kStreamed &&
                       problem.n_angular() * sizeof(T) % 64 == 0 && reinterpret_cast<uintptr_t>(target) % 64 == 0;
@@ -183,7 +129,7 @@ void correlate(const Problem& problem, double fill, Tensor& out) {
         }
         present = first;
       }
-      kernels.correlate(problem.inputs.dtype, &plan, problem.n_radial(), groups, groups.count * slice / slices,
+      kernels.correlate(problem.inputs.dtype, &plan, groups, groups.count * slice / slices,
                         groups.count * (slice + 1) / slices, spectra.data(), images, problem.n_pairs(),
                         weight == nullptr ? nullptr : weight_spectra.data(), fill, problem.needed, spectrum, stream,
                         buffer.as<C>(), target + first * result);
@@ -223,8 +169,8 @@ void backward(const Problem& problem, const Tensor& grad, Tensor& out) {
   const int64_t lanes = lanes_of<C>(kernels);
   const auto tables = real_fft_tables<C>(problem.n_angular());
   const RealFftPlan<C>& plan = tables->plan();
-  const Grouping grouping(problem.pairs.const_data_ptr<int64_t>(), problem.n_pairs(), lanes);
-  const PairGroups groups = grouping.groups();
+  const auto grouping = grouping_of(problem.pairs.const_data_ptr<int64_t>(), problem.n_pairs(), lanes, plan.bins);
+  const PairGroups groups = grouping->groups();
 
   const T* gradient = static_cast<const T*>(grad.const_data_ptr());
   const T* source = static_cast<const T*>(problem.inputs.unwrapped.const_data_ptr());
@@ -233,7 +179,7 @@ void backward(const Problem& problem, const Tensor& grad, Tensor& out) {
   T* target = static_cast<T*>(out.mutable_data_ptr());
   const int64_t map = problem.n_radial() * problem.n_angular();
   const int64_t result = problem.n_pairs() * problem.n_angular();
-  const int64_t spectrum = 2 * plan.bins * padded_rings(problem.n_radial(), lanes);
+  const int64_t spectrum = spectra_size(problem.n_radial(), plan.bins, lanes);
   torch::stable::parallel_for(0, problem.count(), 1, [&](int64_t begin, int64_t end) {
     Buffer buffer((2 * plan.workspace() + 2 * plan.bins) * lanes * sizeof(C));
     Spare<C> spectra(spectrum, lanes);

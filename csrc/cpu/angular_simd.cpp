@@ -10,14 +10,20 @@ namespace {
 template <typename C>
 constexpr C kNoise = sizeof(C) == 4 ? C(2e-6) : C(4e-15);
 
-// Spectra of one map: [frequency][re, im][ring].
+// Spectra of one map (angular_simd.h).
 template <typename C>
 struct Spectra {
   C* data;
-  int64_t rings;  // padded
 
-  CDIFAST_HOST C* re(int64_t k) const { return data + 2 * k * rings; }
-  CDIFAST_HOST C* im(int64_t k) const { return data + (2 * k + 1) * rings; }
+  CDIFAST_HOST C* re(int64_t k, int64_t place) const { return data + 2 * kLanes<C> * k + place; }
+  CDIFAST_HOST C* im(int64_t k, int64_t place) const { return re(k, place) + kLanes<C>; }
+
+  CDIFAST_HOST Point<C> of_one(int64_t k, int64_t place) const {
+    return {broadcast(*re(k, place)), broadcast(*im(k, place))};
+  }
+  CDIFAST_HOST Point<C> of_lanes(int64_t k, int64_t place) const {
+    return {in_register(load_vector<C>(re(k, place))), in_register(load_vector<C>(im(k, place)))};
+  }
 };
 
 template <typename T>
@@ -26,7 +32,7 @@ void ring_spectra(const T* rings, const compute_t<T>* weight, int64_t n_radial, 
   using C = compute_t<T>;
   constexpr int64_t lanes = kLanes<C>;
   const int64_t count = plan.n_angular;
-  const Spectra<C> spectra{out, padded_rings(n_radial, lanes)};
+  const Spectra<C> spectra{out};
   const C scale = C(1.0 / static_cast<double>(count));
   for (int64_t j = 0; j < n_radial; j += lanes) {
     // Lanes beyond the last ring repeat it; nobody reads them.
@@ -47,23 +53,39 @@ void ring_spectra(const T* rings, const compute_t<T>* weight, int64_t n_radial, 
     if (!plan.halved) {
       for (int64_t n = 0; n < count; ++n) buffer[2 * n + 1] = Vector<C>{};
     }
-    forward_transform(plan, buffer, scale, [&](int64_t k, const Point<C>& value) {
-      store_vector<C>(spectra.re(k) + j, value.re);
-      store_vector<C>(spectra.im(k) + j, value.im);
+    const int64_t place = place_of_ring(j, plan.bins, lanes);
+    forward_transform(plan, buffer, scale, [&](int64_t k, const Point<C>& value) CDIFAST_INLINE_LAMBDA {
+      store_vector<C>(spectra.re(k, place), value.re);
+      store_vector<C>(spectra.im(k, place), value.im);
     });
   }
 }
 
-// Which rings' spectra a group multiplies: one whole segment, or several.
+// The lanes of `mask` from `value`, the others from `other`.
+template <typename C>
+CDIFAST_HOST Point<C> select(const Mask<C>& mask, const Point<C>& value, const Point<C>& other) {
+  return {mask ? value.re : other.re, mask ? value.im : other.im};
+}
+
+// Which rings' spectra a group multiplies: one whole segment, two, or several.
 template <typename C>
 struct RowPairs {
-  int64_t i, j;
+  int64_t i, j;  // places
+
+  CDIFAST_HOST Point<C> first(const Spectra<C>& s, int64_t k) const { return s.of_one(k, i); }
+  CDIFAST_HOST Point<C> second(const Spectra<C>& s, int64_t k) const { return s.of_lanes(k, j); }
+};
+
+template <typename C>
+struct TwoPairs {
+  PairSegment low, high;
+  Mask<C> mask;  // the lanes of `high`
 
   CDIFAST_HOST Point<C> first(const Spectra<C>& s, int64_t k) const {
-    return {broadcast(s.re(k)[i]), broadcast(s.im(k)[i])};
+    return select<C>(mask, s.of_one(k, high.first), s.of_one(k, low.first));
   }
   CDIFAST_HOST Point<C> second(const Spectra<C>& s, int64_t k) const {
-    return {load_vector<C>(s.re(k) + j), load_vector<C>(s.im(k) + j)};
+    return select<C>(mask, s.of_lanes(k, high.second), s.of_lanes(k, low.second));
   }
 };
 
@@ -73,20 +95,16 @@ struct AnyPairs {
   const PairSegment* end;
 
   CDIFAST_HOST Point<C> first(const Spectra<C>& s, int64_t k) const {
-    Point<C> value = {broadcast(s.re(k)[begin->first]), broadcast(s.im(k)[begin->first])};
+    Point<C> value = s.of_one(k, begin->first);
     for (const PairSegment* segment = begin + 1; segment < end; ++segment) {
-      const auto mask = lanes_from<C>(segment->begin);
-      value.re = mask ? broadcast(s.re(k)[segment->first]) : value.re;
-      value.im = mask ? broadcast(s.im(k)[segment->first]) : value.im;
+      value = select<C>(lanes_from<C>(segment->begin), s.of_one(k, segment->first), value);
     }
     return value;
   }
   CDIFAST_HOST Point<C> second(const Spectra<C>& s, int64_t k) const {
-    Point<C> value = {load_vector<C>(s.re(k) + begin->second), load_vector<C>(s.im(k) + begin->second)};
+    Point<C> value = s.of_lanes(k, begin->second);
     for (const PairSegment* segment = begin + 1; segment < end; ++segment) {
-      const auto mask = lanes_from<C>(segment->begin);
-      value.re = mask ? load_vector<C>(s.re(k) + segment->second) : value.re;
-      value.im = mask ? load_vector<C>(s.im(k) + segment->second) : value.im;
+      value = select<C>(lanes_from<C>(segment->begin), s.of_lanes(k, segment->second), value);
     }
     return value;
   }
@@ -122,10 +140,17 @@ CDIFAST_HOST Point<C> product(const Point<C>& a, const Point<C>& b) {
 template <typename C>
 void correlate_group(const RealFftPlan<C>& plan, const Spectra<C>& spectra, const PairGroups& groups, int64_t g,
                      Vector<C>* buffer) {
-  with_pairs<C>(groups, g, [&](const auto& pairs) {
-    inverse_transform(plan, buffer,
-                      [&](int64_t k) { return times_conjugate(pairs.second(spectra, k), pairs.first(spectra, k)); });
-  });
+  const auto transform = [&](const auto& pairs) {
+    inverse_transform(plan, buffer, [&](int64_t k) CDIFAST_INLINE_LAMBDA {
+      return times_conjugate(pairs.second(spectra, k), pairs.first(spectra, k));
+    });
+  };
+  const PairSegment* begin = groups.segment + groups.first_segment[g];
+  if (groups.first_segment[g + 1] - groups.first_segment[g] == 2) {
+    transform(TwoPairs<C>{begin[0], begin[1], lanes_from<C>(begin[1].begin)});
+  } else {
+    with_pairs<C>(groups, g, transform);
+  }
 }
 
 // 1 / the pairs' weights, as fractions of K, in the transform's order of samples; 0 where there is too little. A weight
@@ -142,29 +167,27 @@ void inverse_weights(const RealFftPlan<C>& plan, const Spectra<C>& weights, cons
 }
 
 template <bool weighted, typename T>
-void correlate(const RealFftPlan<compute_t<T>>& plan, int64_t n_radial, const PairGroups& groups, int64_t begin,
-               int64_t end, const compute_t<T>* spectra, int64_t images, int64_t pairs,
-               const compute_t<T>* weight_spectra, double fill, double needed, int64_t spectra_stride, bool stream,
-               Vector<compute_t<T>>* buffer, T* out) {
+void correlate(const RealFftPlan<compute_t<T>>& plan, const PairGroups& groups, int64_t begin, int64_t end,
+               const compute_t<T>* spectra, int64_t images, int64_t pairs, const compute_t<T>* weight_spectra,
+               double fill, double needed, int64_t spectra_stride, bool stream, Vector<compute_t<T>>* buffer, T* out) {
   using C = compute_t<T>;
   constexpr int64_t lanes = kLanes<C>;
   const int64_t count = plan.n_angular;
-  const int64_t rings = padded_rings(n_radial, lanes);
   Vector<C>* inverse = buffer + plan.workspace();
   const Vector<C> fills = broadcast(static_cast<C>(fill));
   for (int64_t g = begin; g < end; ++g) {
     if constexpr (weighted) {
-      const Spectra<C> weights{const_cast<C*>(weight_spectra), rings};
+      const Spectra<C> weights{const_cast<C*>(weight_spectra)};
       inverse_weights(plan, weights, groups, g, static_cast<C>(needed), inverse);
     }
     for (int64_t n = 0; n < images; ++n) {
-      const Spectra<C> image{const_cast<C*>(spectra) + n * spectra_stride, rings};
+      const Spectra<C> image{const_cast<C*>(spectra) + n * spectra_stride};
       correlate_group(plan, image, groups, g, buffer);
       T* target = out + n * pairs * count;
       T* rows[lanes];
       for (int64_t l = 0; l < lanes; ++l) rows[l] = target + groups.pair[g * lanes + l] * count;
-      const auto row = [&](int64_t r) { return rows[r]; };
-      const auto value = [&](int64_t n_sample) {
+      const auto row = [&](int64_t r) CDIFAST_INLINE_LAMBDA { return rows[r]; };
+      const auto value = [&](int64_t n_sample) CDIFAST_INLINE_LAMBDA {
         const int64_t place = plan.sample[n_sample];
         if constexpr (weighted) {
           const Vector<C> factor = inverse[place];
@@ -212,7 +235,7 @@ struct Adjoint {
   Spectra<C> sum;
   // What a row of pairs adds to its one first ring, a lane for each second one, until the row ends.
   Vector<C>* row_sum;
-  int64_t row = -1;
+  int64_t row = -1;  // its place
 
   void flush(int64_t bins) {
     if (row < 0) return;
@@ -221,7 +244,7 @@ struct Adjoint {
         const Vector<C> values = row_sum[2 * k + part];
         C total = 0;
         for (int64_t l = 0; l < kLanes<C>; ++l) total += values[l];
-        (part == 0 ? sum.re(k) : sum.im(k))[row] += total;
+        *(part == 0 ? sum.re(k, row) : sum.im(k, row)) += total;
       }
     }
     row = -1;
@@ -237,8 +260,9 @@ struct Adjoint {
   CDIFAST_HOST void add_row(const RowPairs<C>& pairs, int64_t k, const Point<C>& g) const {
     const Point<C> to_second = product(g, pairs.first(spectra, k));
     const Point<C> to_first = times_conjugate(pairs.second(spectra, k), g);
-    store_vector<C>(sum.re(k) + pairs.j, load_vector<C>(sum.re(k) + pairs.j) + to_second.re);
-    store_vector<C>(sum.im(k) + pairs.j, load_vector<C>(sum.im(k) + pairs.j) + to_second.im);
+    const Point<C> total = sum.of_lanes(k, pairs.j) + to_second;
+    store_vector<C>(sum.re(k, pairs.j), total.re);
+    store_vector<C>(sum.im(k, pairs.j), total.im);
     row_sum[2 * k] += to_first.re;
     row_sum[2 * k + 1] += to_first.im;
   }
@@ -249,15 +273,15 @@ struct Adjoint {
     // One segment after the other: a ring may be in several.
     for (const PairSegment* segment = pairs.begin; segment < pairs.end; ++segment) {
       const auto mask = lanes_from<C>(segment->begin) & ~lanes_from<C>(segment->end);
-      add_masked(sum.re(k) + segment->second, to_second.re, mask);
-      add_masked(sum.im(k) + segment->second, to_second.im, mask);
+      add_masked(sum.re(k, segment->second), to_second.re, mask);
+      add_masked(sum.im(k, segment->second), to_second.im, mask);
       C re = 0, im = 0;
       for (int64_t l = segment->begin; l < segment->end; ++l) {
         re += to_first.re[l];
         im += to_first.im[l];
       }
-      sum.re(k)[segment->first] += re;
-      sum.im(k)[segment->first] += im;
+      *sum.re(k, segment->first) += re;
+      *sum.im(k, segment->first) += im;
     }
   }
 
@@ -281,17 +305,16 @@ void backward(const T* grad, const RealFftPlan<compute_t<T>>& plan, int64_t n_ra
   constexpr int64_t lanes = kLanes<C>;
   const int64_t count = plan.n_angular;
   const int64_t bins = plan.bins;
-  const int64_t rings = padded_rings(n_radial, lanes);
   Vector<C>* inverse = buffer + plan.workspace();
-  Adjoint<C> sums{{const_cast<C*>(spectra), rings}, {adjoint, rings}, buffer + 2 * plan.workspace()};
-  for (int64_t e = -lanes; e < 2 * bins * rings + lanes; ++e) adjoint[e] = 0;
+  Adjoint<C> sums{{const_cast<C*>(spectra)}, {adjoint}, buffer + 2 * plan.workspace()};
+  const int64_t size = spectra_size(n_radial, bins, lanes);
+  for (int64_t e = -lanes; e < size + lanes; ++e) adjoint[e] = 0;
   // The weights' inverses are of fractions of K: either way the sum over angles is divided by K once.
   const C scale = C(1.0 / static_cast<double>(count));
 
   for (int64_t g = 0; g < groups.count; ++g) {
     if (weight_spectra != nullptr) {
-      inverse_weights(plan, Spectra<C>{const_cast<C*>(weight_spectra), rings}, groups, g, static_cast<C>(needed),
-                      inverse);
+      inverse_weights(plan, Spectra<C>{const_cast<C*>(weight_spectra)}, groups, g, static_cast<C>(needed), inverse);
     }
     const auto row = [&](int64_t r) { return grad + groups.pair[g * lanes + r] * count; };
     for (int64_t column = 0; column < count; column += lanes) {
@@ -312,15 +335,15 @@ void backward(const T* grad, const RealFftPlan<compute_t<T>>& plan, int64_t n_ra
     }
     with_pairs<C>(groups, g, [&](const auto& pairs) {
       sums.start(pairs, bins);
-      forward_transform(plan, buffer, scale, [&](int64_t k, const Point<C>& value) { sums.add(pairs, k, value); });
+      forward_transform(plan, buffer, scale,
+                        [&](int64_t k, const Point<C>& value) CDIFAST_INLINE_LAMBDA { sums.add(pairs, k, value); });
     });
   }
   sums.flush(bins);
 
   for (int64_t j = 0; j < n_radial; j += lanes) {
-    inverse_transform(plan, buffer, [&](int64_t k) {
-      return Point<C>{load_vector<C>(sums.sum.re(k) + j), load_vector<C>(sums.sum.im(k) + j)};
-    });
+    const int64_t place = place_of_ring(j, bins, lanes);
+    inverse_transform(plan, buffer, [&](int64_t k) CDIFAST_INLINE_LAMBDA { return sums.sum.of_lanes(k, place); });
     const int64_t used = n_radial - j < lanes ? n_radial - j : lanes;
     const auto weight_row = [&](int64_t r) { return weight + (r < used ? j + r : j) * count; };
     const auto row = [&](int64_t r) { return grad_rings + (j + r) * count; };
@@ -349,16 +372,16 @@ void spectra_entry(DType dtype, const void* rings, const void* weight, int64_t n
   });
 }
 
-void correlate_entry(DType dtype, const void* plan, int64_t n_radial, const PairGroups& groups, int64_t begin,
-                     int64_t end, const void* spectra, int64_t images, int64_t pairs, const void* weight_spectra,
-                     double fill, double needed, int64_t spectra_stride, bool stream, void* buffer, void* out) {
+void correlate_entry(DType dtype, const void* plan, const PairGroups& groups, int64_t begin, int64_t end,
+                     const void* spectra, int64_t images, int64_t pairs, const void* weight_spectra, double fill,
+                     double needed, int64_t spectra_stride, bool stream, void* buffer, void* out) {
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
     const auto run = weight_spectra == nullptr ? correlate<false, T> : correlate<true, T>;
-    run(*static_cast<const RealFftPlan<C>*>(plan), n_radial, groups, begin, end, static_cast<const C*>(spectra), images,
-        pairs, static_cast<const C*>(weight_spectra), fill, needed, spectra_stride, stream,
-        static_cast<Vector<C>*>(buffer), static_cast<T*>(out));
+    run(*static_cast<const RealFftPlan<C>*>(plan), groups, begin, end, static_cast<const C*>(spectra), images, pairs,
+        static_cast<const C*>(weight_spectra), fill, needed, spectra_stride, stream, static_cast<Vector<C>*>(buffer),
+        static_cast<T*>(out));
   });
 }
 

@@ -13,9 +13,9 @@ namespace cdifast::cpu {
 // of lanes the first ring is one and the same and the second ones follow each other, so that their spectra are read as
 // vectors. Most groups of "all pairs" are one whole segment.
 struct PairSegment {
-  int32_t begin, end;  // lanes
-  int32_t first;       // ring i
-  int32_t second;      // ring j of lane 0, were the segment to begin there; may be negative
+  int64_t begin, end;  // lanes
+  int64_t first;       // the place of ring i
+  int64_t second;      // the place of ring j of lane 0, were the segment to begin there; may be negative
 };
 
 struct PairGroups {
@@ -25,10 +25,17 @@ struct PairGroups {
   const int64_t* pair;           // of every lane: where the result goes; count * lanes
 };
 
-// Spectra of R rings lie as [frequency][re, im][ring], rings padded to whole vectors, with a vector to spare before the
-// first and after the last: a segment reads whole vectors. They are divided by K: C is then the plain unnormalised
-// inverse transform of their products.
-CDIFAST_HOST int64_t padded_rings(int64_t n_radial, int64_t lanes) { return (n_radial + lanes - 1) / lanes * lanes; }
+// Spectra lie as [block][frequency][re, im][lane], a vector of rings a block, with a vector to spare before the first
+// and after the last: a segment reads whole vectors. The steps of a transform so have addresses a constant apart. They
+// are divided by K: C is then the plain unnormalised inverse transform of their products.
+CDIFAST_HOST int64_t place_of_ring(int64_t ring, int64_t bins, int64_t lanes) {
+  return ring / lanes * 2 * bins * lanes + ring % lanes;
+}
+
+// Numbers in the spectra of a map.
+CDIFAST_HOST int64_t spectra_size(int64_t n_radial, int64_t bins, int64_t lanes) {
+  return (n_radial + lanes - 1) / lanes * lanes * 2 * bins;
+}
 
 struct AngularKernels {
   int64_t lanes32;
@@ -43,9 +50,9 @@ struct AngularKernels {
   // Groups [begin, end) of `images` maps whose spectra follow each other. `weight_spectra` may be null; it is one
   // map's. `needed`: least pair weight as a fraction of K. buffer: 2 plan.workspace() vectors. out: the first map's
   // results.
-  void (*correlate)(DType dtype, const void* plan, int64_t n_radial, const PairGroups& groups, int64_t begin,
-                    int64_t end, const void* spectra, int64_t images, int64_t pairs, const void* weight_spectra,
-                    double fill, double needed, int64_t spectra_stride, bool stream, void* buffer, void* out);
+  void (*correlate)(DType dtype, const void* plan, const PairGroups& groups, int64_t begin, int64_t end,
+                    const void* spectra, int64_t images, int64_t pairs, const void* weight_spectra, double fill,
+                    double needed, int64_t spectra_stride, bool stream, void* buffer, void* out);
 
   // The gradient of one map's rings from that of its results. buffer: 2 plan.workspace() + 2 plan.bins vectors;
   // adjoint: as large as spectra.

@@ -42,7 +42,7 @@ struct Points {
   Vector<C>* re;
   Vector<C>* im;
 
-  CDIFAST_HOST Point<C> load(int64_t i) const { return {re[2 * i], im[2 * i]}; }
+  CDIFAST_HOST Point<C> load(int64_t i) const { return {in_register(re[2 * i]), in_register(im[2 * i])}; }
   CDIFAST_HOST void store(int64_t i, const Point<C>& value) const {
     re[2 * i] = value.re;
     im[2 * i] = value.im;
@@ -68,9 +68,29 @@ CDIFAST_HOST void butterfly4(Point<C>* x) {
   x[3] = b - d;
 }
 
+// cos and sin of 2 pi t / radix for 1 <= t <= radix / 2, in registers; nothing for radices that need none.
+template <int64_t radix, typename C, bool = radix % 2 == 1>
+struct Roots {
+  explicit Roots(const C*) {}
+};
+
+template <int64_t radix, typename C>
+struct Roots<radix, C, true> {
+  static constexpr int64_t half = (radix - 1) / 2;
+  Vector<C> cosine[half], sine[half];
+
+  CDIFAST_HOST explicit Roots(const C* roots) {
+#pragma GCC unroll 8
+    for (int64_t t = 0; t < half; ++t) {
+      cosine[t] = in_register(broadcast(roots[t + 1]));
+      sine[t] = in_register(broadcast(roots[radix + t + 1]));
+    }
+  }
+};
+
 // An odd radix from sums and differences of the points t and radix - t.
 template <int64_t radix, typename C>
-CDIFAST_HOST void butterfly_odd(Point<C>* x, const C* __restrict roots) {
+CDIFAST_HOST void butterfly_odd(Point<C>* x, const Roots<radix, C>& roots) {
   constexpr int64_t half = (radix - 1) / 2;
   Point<C> sum[half], difference[half];
   const Point<C> first = x[0];
@@ -87,10 +107,15 @@ CDIFAST_HOST void butterfly_odd(Point<C>* x, const C* __restrict roots) {
 #pragma GCC unroll 8
     for (int64_t u = 0; u < half; ++u) {
       const int64_t turn = (t * (u + 1)) % radix;
-      const C cosine = roots[turn];
-      const C sine = roots[radix + turn];
+      const bool beyond = turn > half;  // where the sine has the other sign
+      const Vector<C> cosine = roots.cosine[(beyond ? radix - turn : turn) - 1];
+      const Vector<C> sine = roots.sine[(beyond ? radix - turn : turn) - 1];
       even = {even.re + sum[u].re * cosine, even.im + sum[u].im * cosine};
-      odd = {odd.re + difference[u].re * sine, odd.im + difference[u].im * sine};
+      if (beyond) {
+        odd = {odd.re - difference[u].re * sine, odd.im - difference[u].im * sine};
+      } else {
+        odd = {odd.re + difference[u].re * sine, odd.im + difference[u].im * sine};
+      }
     }
     x[t] = even + odd;
     x[radix - t] = even - odd;
@@ -128,7 +153,7 @@ void butterfly_any(Point<C>* x, int64_t radix, const C* __restrict roots) {
 template <int64_t radix, typename C>
 void run_pass(const FftPass<C>& pass, int64_t length, Points<C> points) {
   const int64_t step = pass.block / radix;
-  const C* __restrict roots = pass.roots;
+  const Roots<radix, C> roots(pass.roots);
   for (int64_t q = 0; q < step; ++q) {
     const C* __restrict twiddle = pass.twiddle + 2 * (radix - 1) * q;
     for (int64_t first = q; first < length; first += pass.block) {
@@ -140,7 +165,7 @@ void run_pass(const FftPass<C>& pass, int64_t length, Points<C> points) {
       } else if constexpr (radix == 4) {
         butterfly4(x);
       } else {
-        butterfly_odd<radix>(x, roots);
+        butterfly_odd(x, roots);
       }
       points.store(first, x[0]);
       if (q == 0) {
@@ -174,8 +199,8 @@ void run_any_pass(const FftPass<C>& pass, int64_t length, Points<C> points) {
 }
 
 template <typename C>
-void run_passes(const FftPlan<C>& plan, Points<C> points) {
-  for (int64_t p = 0; p < plan.passes; ++p) {
+void run_passes(const FftPlan<C>& plan, Points<C> points, int64_t begin = 0) {
+  for (int64_t p = begin; p < plan.passes; ++p) {
     const FftPass<C>& pass = plan.pass[p];
     switch (pass.radix) {
       case 2:
@@ -268,6 +293,82 @@ CDIFAST_HOST void forward_transform(const RealFftPlan<C>& plan, Vector<C>* buffe
   }
 }
 
+// The points of the complex transform that stand for a real sequence of twice as many samples: Z_k = E_k + i O_k, of
+// the spectra E and O of its even and its odd samples, which X_k and X_{L-k} make up. Points 0, L/2, and k with L - k.
+template <typename C, typename Spectrum>
+CDIFAST_HOST Point<C> first_point(const RealFftPlan<C>& plan, const Spectrum& spectrum) {
+  const Point<C> first = spectrum(0);
+  const Point<C> last = spectrum(plan.complex.length);
+  return {first.re + last.re, first.re - last.re};
+}
+
+template <typename C, typename Spectrum>
+CDIFAST_HOST Point<C> middle_point(const RealFftPlan<C>& plan, const Spectrum& spectrum) {
+  const Point<C> middle = spectrum(plan.complex.length / 2);
+  return {middle.re + middle.re, -(middle.im + middle.im)};
+}
+
+template <typename C>
+struct TwoPoints {
+  Point<C> low, high;
+};
+
+template <typename C, typename Spectrum>
+CDIFAST_HOST TwoPoints<C> two_points(const RealFftPlan<C>& plan, int64_t k, const Spectrum& spectrum) {
+  const Point<C> low = spectrum(k);
+  const Point<C> high = spectrum(plan.complex.length - k);
+  const Point<C> a = {low.re + high.re, low.im - high.im};
+  const Point<C> b = {low.re - high.re, low.im + high.im};
+  const Point<C> turned = times(b, plan.half_twiddle[2 * k], plan.half_twiddle[2 * k + 1]);
+  return {{a.re - turned.im, a.im + turned.re}, {a.re + turned.im, turned.re - a.im}};
+}
+
+// The first pass of radix 4 of an inverse transform on these points, while they are in registers: butterflies q and
+// length / 4 - q have the points k and length - k of each other.
+template <typename C, typename Spectrum>
+CDIFAST_HOST void halved_first_pass(const RealFftPlan<C>& plan, Vector<C>* buffer, const Spectrum& spectrum) {
+  const int64_t step = plan.complex.length / 4;
+  const Points<C> points{buffer + 1, buffer};
+  const auto swapped = [](const Point<C>& a) CDIFAST_INLINE_LAMBDA { return Point<C>{a.im, a.re}; };
+  const auto finish = [&](int64_t q, Point<C>* x) CDIFAST_INLINE_LAMBDA {
+    const C* __restrict twiddle = plan.complex.pass[0].twiddle + 6 * q;
+    butterfly4(x);
+    points.store(q, x[0]);
+#pragma GCC unroll 4
+    for (int64_t t = 1; t < 4; ++t) {
+      points.store(q + t * step, times(x[t], twiddle[2 * t - 2], twiddle[2 * t - 1]));
+    }
+  };
+  {
+    const auto [low, high] = two_points<C>(plan, step, spectrum);
+    Point<C> x[4] = {swapped(first_point<C>(plan, spectrum)), swapped(low), swapped(middle_point<C>(plan, spectrum)),
+                     swapped(high)};
+    finish(0, x);
+  }
+  int64_t q = 1;
+  for (; 2 * q < step; ++q) {
+    const int64_t other = step - q;
+    Point<C> x[4], y[4];
+    const auto set = [&](int64_t k, Point<C>& low, Point<C>& high) CDIFAST_INLINE_LAMBDA {
+      const auto [l, h] = two_points<C>(plan, k, spectrum);
+      low = swapped(l);
+      high = swapped(h);
+    };
+    set(q, x[0], y[3]);
+    set(q + step, x[1], y[2]);
+    set(other, y[0], x[3]);
+    set(other + step, y[1], x[2]);
+    finish(q, x);
+    finish(other, y);
+  }
+  if (2 * q == step) {
+    const auto [first, fourth] = two_points<C>(plan, q, spectrum);
+    const auto [second, third] = two_points<C>(plan, q + step, spectrum);
+    Point<C> x[4] = {swapped(first), swapped(second), swapped(third), swapped(fourth)};
+    finish(q, x);
+  }
+}
+
 // The unnormalised inverse, sum_f X_f exp(2 pi i f n / K), of the frequencies that spectrum(k) gives for
 // k = 0 .. K/2 (each asked for once). Sample n is left in buffer[plan.sample[n]].
 template <typename C, typename Spectrum>
@@ -275,22 +376,18 @@ CDIFAST_HOST void inverse_transform(const RealFftPlan<C>& plan, Vector<C>* buffe
   const int64_t length = plan.complex.length;
   const Points<C> z{buffer, buffer + 1};
   if (plan.halved) {
-    const Point<C> first = spectrum(0);
-    const Point<C> last = spectrum(length);
-    z.store(0, Point<C>{first.re + last.re, first.re - last.re});
+    if (plan.complex.inner == nullptr && plan.complex.passes > 0 && plan.complex.pass[0].radix == 4) {
+      halved_first_pass(plan, buffer, spectrum);
+      run_passes(plan.complex, Points<C>{buffer + 1, buffer}, 1);
+      return;
+    }
+    z.store(0, first_point<C>(plan, spectrum));
     for (int64_t k = 1; 2 * k < length; ++k) {
-      const Point<C> low = spectrum(k);
-      const Point<C> high = spectrum(length - k);
-      const Point<C> a = {low.re + high.re, low.im - high.im};
-      const Point<C> b = {low.re - high.re, low.im + high.im};
-      const Point<C> turned = times(b, plan.half_twiddle[2 * k], plan.half_twiddle[2 * k + 1]);
-      z.store(k, Point<C>{a.re - turned.im, a.im + turned.re});
-      z.store(length - k, Point<C>{a.re + turned.im, turned.re - a.im});
+      const auto [low, high] = two_points<C>(plan, k, spectrum);
+      z.store(k, low);
+      z.store(length - k, high);
     }
-    if (length % 2 == 0) {
-      const Point<C> middle = spectrum(length / 2);
-      z.store(length / 2, Point<C>{middle.re + middle.re, -(middle.im + middle.im)});
-    }
+    if (length % 2 == 0) z.store(length / 2, middle_point<C>(plan, spectrum));
   } else {
     z.store(0, Point<C>{spectrum(0).re, Vector<C>{}});
     for (int64_t k = 1; k < plan.bins; ++k) {

@@ -67,6 +67,18 @@ CDIFAST_HOST Vector<C> load_vector(const C* source) {
   return value;
 }
 
+// The value in a register. GCC takes a load again as the operand of each instruction that uses it, and a core that
+// loads one vector a cycle waits for those.
+template <typename V>
+CDIFAST_HOST V in_register(V value) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(value));
+#elif defined(__SSE2__)
+  asm("" : "+x"(value));
+#endif
+  return value;
+}
+
 template <typename C>
 CDIFAST_HOST void store_vector(C* target, Vector<C> value) {
   __builtin_memcpy(target, &value, sizeof value);

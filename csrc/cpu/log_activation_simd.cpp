@@ -5,8 +5,6 @@
 #include "../common/log_activation_math.h"
 #include "tiles.h"
 
-#define CDIFAST_INLINE_LAMBDA __attribute__((always_inline))
-
 namespace cdifast::cpu::CDIFAST_ISA {
 namespace {
 

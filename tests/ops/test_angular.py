@@ -43,7 +43,7 @@ def test_equals_direct_loops_over_valid_samples() -> None:
     assert not torch.isnan(found).any()
 
 
-@pytest.mark.parametrize("n_angular", [1, 2, 3, 7, 16, 30, 37, 74, 97, 224, 360])
+@pytest.mark.parametrize("n_angular", [1, 2, 3, 4, 7, 8, 16, 24, 30, 32, 37, 74, 97, 224, 360])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_length_equals_numpy(n_angular: int, dtype: torch.dtype) -> None:
     rings = torch.rand(2, 5, n_angular).to(dtype)
@@ -53,6 +53,35 @@ def test_every_length_equals_numpy(n_angular: int, dtype: torch.dtype) -> None:
     expected = np.fft.ifft(spectra[:, first].conj() * spectra[:, second], axis=-1).real / n_angular
     found = ops.angular_correlation(rings).double().numpy()
     assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < (2e-6 if dtype == torch.float32 else 1e-14)
+
+
+def test_pairs_of_any_order_share_vectors_and_a_changed_list_is_seen() -> None:
+    generator = torch.Generator().manual_seed(3)
+    rings = torch.rand(2, 37, 24, generator=generator, dtype=torch.float64)
+    spectra = np.fft.fft(rings.numpy(), axis=-1)
+
+    def check(pairs: torch.Tensor) -> None:
+        first, second = pairs.T.numpy()
+        expected = np.fft.ifft(spectra[:, first].conj() * spectra[:, second], axis=-1).real / 24
+        for dtype, tolerance in ((torch.float64, 1e-14), (torch.float32, 2e-6)):
+            found = ops.angular_correlation(rings.to(dtype), pairs=pairs).double().numpy()
+            assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < tolerance
+
+    check(all_pairs(37).contiguous())
+    runs = [
+        (i, j)
+        for i in (0, 5, 36)
+        for start, size in ((1, 3), (7, 14), (16, 16), (30, 7))
+        for j in range(start, start + size)
+    ]
+    check(torch.tensor(runs))
+    pairs = torch.randint(37, (200, 2), generator=generator)
+    check(pairs)
+    pairs[17] = 36 - pairs[17]  # the same memory
+    check(pairs)
+    pairs[3, 1] = 37
+    with pytest.raises(ValueError, match="got 37"):
+        ops.angular_correlation(rings, pairs=pairs)
 
 
 def test_closed_form_of_cosine_rings() -> None:
