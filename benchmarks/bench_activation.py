@@ -80,6 +80,7 @@ FORWARD: dict[str, Callable[..., Call]] = {
 }
 TRAINING: dict[str, Callable[..., Call]] = {
     "ours": ours_training,
+    "the same bytes without arithmetic": peers.bare_training,
     "torch.compile": peers.compiled_training,
     "eager": peers.eager_training,
     "reference": reference_training,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from .call import Call, EntryTimer
+from .native import library, on_all_threads
 
 # Bytes that one call touches, both tensors of a copy together.
 WORKING_SETS = tuple(megabytes << 20 for megabytes in (1, 8, 32, 128, 512))
@@ -57,14 +54,9 @@ def memset(size: int) -> Call:
 
 
 def in_parts(size: int, tensors: int, work: Callable[[int, int], object]) -> Call:
-    """``work(start, bytes)`` for as many parts as torch has threads, at once: foreign calls release Python's lock."""
-    threads = torch.get_num_threads()
-    each = size // tensors
-    if threads == 1:
-        return Call(lambda: work(0, each), size, tolerance=None)
-    pool = ThreadPoolExecutor(threads)
-    part = each // threads
-    return Call(lambda: list(pool.map(lambda i: work(i * part, part), range(threads))), size, tolerance=None)
+    """``work(start, bytes)`` for as many parts as torch has threads, at once."""
+    part = size // tensors // torch.get_num_threads()
+    return Call(on_all_threads(lambda i: work(i * part, part)), size, tolerance=None)
 
 
 BANDWIDTHS = {"copy": copy, "copy, memcpy": memcpy, "read": read, "fill": fill, "fill, memset": memset}
@@ -76,23 +68,18 @@ def test_bandwidth(name: str, size: int, entry: EntryTimer) -> None:
     entry("bytes", name, lambda: BANDWIDTHS[name](size), None, size=size)
 
 
-def in_registers(operations: int, folder: Path) -> Call:
+def in_registers(operations: int) -> Call:
     """As many multiply-adds without a load or a store, shared out among torch's threads."""
-    library = folder / "multiply_adds.so"
-    source = Path(__file__).with_name("multiply_adds.cpp")
-    command = [os.environ.get("CXX", "c++"), "-O3", "-march=native", "-std=c++20", "-shared", "-fPIC"]
-    subprocess.run([*command, str(source), "-o", str(library)], check=True)
-    run = ctypes.CDLL(str(library)).multiply_adds
+    run = library("multiply_adds").multiply_adds
     run.argtypes = (ctypes.c_int64, ctypes.c_void_p)
     threads = torch.get_num_threads()
     sums = [torch.arange(12.0) for _ in range(threads)]
-    pool = ThreadPoolExecutor(threads)
 
-    def share(mine: Tensor) -> Tensor:
-        run(operations // threads, mine.data_ptr())
-        return mine
+    def share(i: int) -> Tensor:
+        run(operations // threads, sums[i].data_ptr())
+        return sums[i]
 
-    return Call(lambda: list(pool.map(share, sums)), operations, tolerance=None)
+    return Call(on_all_threads(share), operations, tolerance=None)
 
 
 def test_multiply_adds(entry: EntryTimer) -> None:
@@ -103,6 +90,6 @@ def test_multiply_adds(entry: EntryTimer) -> None:
     entry("operations", "torch.mm", lambda: product, None, size=MATRIX)
 
 
-def test_multiply_adds_in_registers(entry: EntryTimer, tmp_path: Path) -> None:
+def test_multiply_adds_in_registers(entry: EntryTimer) -> None:
     """As many as that product has: what no product reaches, which loads its factors."""
-    entry("operations", "registers", lambda: in_registers(2 * MATRIX**3, tmp_path), None, size=MATRIX)
+    entry("operations", "registers", lambda: in_registers(2 * MATRIX**3), None, size=MATRIX)

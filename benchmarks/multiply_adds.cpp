@@ -1,5 +1,5 @@
-// Multiply-adds in registers, with nothing to load or store: what a core computes at most. bench_limits.py compiles it
-// for the machine that it runs on.
+// Multiply-adds in registers, with nothing to load or store: what a core computes at most. native.py compiles it for
+// the machine that it runs on.
 #include <cstdint>
 
 #if defined(__AVX512F__)

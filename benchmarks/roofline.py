@@ -1,6 +1,6 @@
 """What each kernel must move and compute, and how long that takes at the machine's measured limits.
 
-A kernel needs at least the longer of two times: its bytes at the machine's bandwidth, its operations at the peak of
+A kernel needs at least the longer of two times: its bytes at the machine's bandwidths, its operations at the peak of
 the multiply-add units. Bytes are those that must cross once: inputs read, outputs written, whatever a cache keeps in
 between. Operations are additions and multiplications in float32; a multiply-add is two.
 """
@@ -75,18 +75,22 @@ class Limits:
     rates: dict[str, dict[int, float]]
     operations: float
 
-    def bandwidth(self, working_set: float) -> float:
-        """The best rate, of any kind, with the measured working set nearest to this one or a larger one.
+    def bandwidth(self, kind: str, working_set: float) -> float:
+        """The best rate of this kind with the measured working set nearest to this one or a larger one.
 
         What a larger one reaches a smaller one can; copies of large blocks go past the caches and may be faster.
         """
-        sizes = {size for by_size in self.rates.values() for size in by_size}
-        nearest = min(sizes, key=lambda size: abs(math.log(size / working_set)))
-        return max(rate for by_size in self.rates.values() for size, rate in by_size.items() if size >= nearest)
+        rates = self.rates[kind]
+        nearest = min(rates, key=lambda size: abs(math.log(size / working_set)))
+        return max(rate for size, rate in rates.items() if size >= nearest)
 
     def memory_seconds(self, need: Need, working_set: float) -> float:
-        """Time to move an item's bytes."""
-        return (need.read + need.written) / self.bandwidth(working_set)
+        """Time to move an item's bytes: read and written apart, or together as far as copies go, whichever is less."""
+        read, fill, copy = (self.bandwidth(kind, working_set) for kind in ("read", "fill", "copy"))
+        both = min(need.read, need.written)
+        apart = need.read / read + need.written / fill
+        together = 2 * both / copy + (need.read - both) / read + (need.written - both) / fill
+        return min(apart, together)
 
     def compute_seconds(self, need: Need) -> float:
         """Time to compute an item at the peak of the multiply-add units."""

@@ -13,10 +13,11 @@ Written by `make bench` from the run that the README's table comes from; the for
 [`benchmarks/kernels.py`](../benchmarks/kernels.py), the arithmetic in
 [`benchmarks/roofline.py`](../benchmarks/roofline.py).
 
-A kernel cannot take less than the longer of two times: that of moving its bytes, each once, at the best rate that a
-copy, a sum or a fill reaches on this machine with a working set of that size or a larger one, and that of its additions
-and multiplications at the best rate of multiply-adds that the run measured: that of `torch.mm` with matrices of 2048 x
-2048 or, in runs that have it, of multiply-adds in registers alone. The share is that time over the measured one: 100 %
+A kernel cannot take less than the longer of two times: that of moving its bytes, each once, at the best rates that a
+sum, a fill and a copy reach on this machine with a working set of that size or a larger one (read and written apart, or
+together as far as copies go, whichever takes less), and that of its additions and multiplications at the best rate of
+multiply-adds that the run measured: that of `torch.mm` with matrices of 2048 x 2048 or, in runs that have it, of
+multiply-adds in registers alone. The share is that time over the measured one: 100 %
 is the limit. Both limits are measured, so that a kernel can pass them by what noise there is. A low share means that
 something else binds: gathers, divisions, shuffles and address arithmetic are no operations of this kind."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable
 
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.call import Call, MissingPeer, forward_backward
+from benchmarks.native import library, on_all_threads
+
+_LINE = 16  # floats of a cache line
 
 
 def sign_log1p(x: Tensor) -> Tensor:
@@ -21,6 +25,28 @@ def copy(x: Tensor) -> Call:
     """The limit: each element read once and written once."""
     target = torch.empty_like(x)
     return Call(lambda: target.copy_(x), x.numel(), tolerance=None)
+
+
+def bare_training(x: Tensor) -> Call:
+    """The limit of forward and backward: x read and y written, x and a gradient read and a gradient written."""
+    lines = library("streams")
+    lines.copy_lines.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    lines.multiply_lines.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    gradient, y, grad_x = torch.ones_like(x), torch.empty_like(x), torch.empty_like(x)
+    part = x.numel() // torch.get_num_threads() // _LINE * _LINE
+
+    def at(tensor: Tensor, i: int) -> int:
+        return tensor.data_ptr() + i * part * tensor.element_size()
+
+    copy = on_all_threads(lambda i: lines.copy_lines(at(x, i), at(y, i), part))
+    multiply = on_all_threads(lambda i: lines.multiply_lines(at(x, i), at(gradient, i), at(grad_x, i), part))
+
+    def run() -> tuple[Tensor, Tensor]:
+        copy()
+        multiply()
+        return y, grad_x
+
+    return Call(run, x.numel(), tolerance=None)
 
 
 def arcsinh(x: Tensor) -> Call:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 
 import made_up
 import pytest
@@ -36,13 +35,13 @@ def test_multiply_adds_in_registers_count_where_they_are_faster_than_a_product()
         assert found.operations == pytest.approx(max(rate, 100e9))
 
 
-def test_multiply_adds_in_registers_are_done(tmp_path: Path) -> None:
+def test_multiply_adds_in_registers_are_done() -> None:
     """s = s / 2 + 1 / 4, on every thread, of twelve sums apart: none stands for another. It ends at 1/2."""
     threads = torch.get_num_threads()
-    sums = bench_limits.in_registers(threads, tmp_path).run()  # one step
+    sums = bench_limits.in_registers(threads).run()  # one step
     assert len(sums) == threads
     assert all(torch.equal(found, torch.arange(12.0) / 2 + 0.25) for found in sums)
-    assert all(torch.all(found == 0.5) for found in bench_limits.in_registers(10**6, tmp_path).run())
+    assert all(torch.all(found == 0.5) for found in bench_limits.in_registers(10**6).run())
 
 
 def test_the_faster_way_to_copy_counts() -> None:
@@ -54,10 +53,19 @@ def test_the_faster_way_to_copy_counts() -> None:
     assert found.rates["copy"] == pytest.approx({size: 15e9, 1 << 27: 10e9})
 
 
-def test_bytes_take_their_time_at_the_best_rate_of_any_kind() -> None:
-    found = roofline.limits(made_up.results(entries=made_up.limits()), threads=2)
+def test_bytes_take_their_time_apart_or_in_copies() -> None:
+    """Copies at 10 GB/s, fills at 5, sums at 20: 300 bytes read and 100 written take 15 + 20 ns or 20 + 10 ns."""
+    size = 1 << 20
+    read = made_up.entry("limits", "bytes", "read", size, size / 20e9, items=size)
+    found = roofline.limits(made_up.results(entries=[*made_up.limits(), read]), threads=2)
     assert found is not None
-    assert found.memory_seconds(Need(300, 100, 0), 1e6) == pytest.approx(40e-9)
+    assert found.memory_seconds(Need(300, 100, 0), 1e6) == pytest.approx(30e-9)
+    assert found.memory_seconds(Need(300, 0, 0), 1e6) == pytest.approx(15e-9)
+    assert found.memory_seconds(Need(0, 100, 0), 1e6) == pytest.approx(20e-9)
+    fill = made_up.entry("limits", "bytes", "fill, memset", size, size / 50e9, items=size)
+    found = roofline.limits(made_up.results(entries=[*made_up.limits(), read, fill]), threads=2)
+    assert found is not None
+    assert found.memory_seconds(Need(300, 100, 0), 1e6) == pytest.approx(17e-9)
     assert found.compute_seconds(Need(0, 0, 500)) == pytest.approx(5e-9)
 
 
@@ -67,14 +75,14 @@ def test_bandwidth_of_the_nearest_working_set_or_a_larger_one() -> None:
     cache = made_up.entry("limits", "bytes", "copy, memcpy", small, small / 40e9, items=small)
     found = roofline.limits(made_up.results(entries=[*made_up.limits(), cache]), threads=2)
     assert found is not None
-    assert found.bandwidth(2e6) == pytest.approx(40e9)
-    assert found.bandwidth(1e8) == pytest.approx(10e9)
+    assert found.bandwidth("copy", 2e6) == pytest.approx(40e9)
+    assert found.bandwidth("copy", 1e8) == pytest.approx(10e9)
 
-    memory = made_up.entry("limits", "bytes", "read", large, large / 20e9, items=large)
+    memory = made_up.entry("limits", "bytes", "copy, memcpy", large, large / 20e9, items=large)
     found = roofline.limits(made_up.results(entries=[*made_up.limits(), memory]), threads=2)
     assert found is not None
-    assert found.bandwidth(2e6) == pytest.approx(20e9)
-    assert found.bandwidth(1e8) == pytest.approx(20e9)
+    assert found.bandwidth("copy", 2e6) == pytest.approx(20e9)
+    assert found.bandwidth("copy", 1e8) == pytest.approx(20e9)
 
 
 @pytest.mark.parametrize(("operations", "bound", "share"), [(1000, "memory", 0.5), (10_000, "operations", 1.0)])
