@@ -8,50 +8,89 @@ namespace cdifast::cuda {
 // Reverse of the map, in the symbols of cdifast/ops/correlation.py. With L the lower triangle of the
 // gradient over D and U the strict upper one, dY = (L + L') Y and dZ = (U + U') Z.
 
-constexpr int kGradientRings = 32;  // of a block of upper_gradient_kernel
+constexpr int kGradientRings = 32;  // of a block of triangles_gradient_kernel
 constexpr int kGradientWarps = 8;
 
-// to_parts[n, i] = dZ[i], or d|Z[i]| as the real part. A block has 32 rings, one a lane; its warps share the sum over
-// j. The gradient is read along its rows in both triangles, by way of shared memory.
+// to_parts[n, i] = dZ[i], or d|Z[i]| as the real part, and symmetric[n, i, j] = (L + L')[i, j] times the factor of ring
+// j, the gradient of the lower triangle over D and its mirror image, for the product with the kept samples. A block has
+// 32 rings, one a lane, and goes along their rows of both triangles; its warps share the sum over j. The gradient is
+// read along its rows, by way of shared memory.
 template <typename T>
-__launch_bounds__(kGradientRings* kGradientWarps, 4) __global__
-    void upper_gradient_kernel(const T* __restrict__ grad, int64_t count, int64_t n_radial,
-                               const Ring<compute_t<T>>* __restrict__ rings, bool modulus,
-                               Complex<compute_t<T>>* __restrict__ to_parts) {
+__launch_bounds__(kGradientRings* kGradientWarps, 16 / static_cast<int>(sizeof(compute_t<T>))) __global__
+    void triangles_gradient_kernel(const T* __restrict__ grad, UnwrappedMaps<T> maps, int64_t count,
+                                   const Ring<compute_t<T>>* __restrict__ rings, Cells<compute_t<T>> cells,
+                                   Complex<compute_t<T>>* __restrict__ to_parts, compute_t<T>* __restrict__ symmetric) {
   using C = compute_t<T>;
   constexpr int kStride = kGradientRings + 1;  // rows begin in different banks
-  CDIFAST_SHARED(C, both, kGradientRings * kStride);
+  constexpr int kSteps = kGradientRings / kGradientWarps;
+  struct Pair {
+    int64_t low, high;  // rings
+    bool used;
+    int place;
+  };
+  CDIFAST_SHARED(C, upper, kGradientRings * kStride);
+  CDIFAST_SHARED(C, lower, kGradientRings * kStride);
   CDIFAST_SHARED(C, reals, kGradientRings * kGradientWarps);
   CDIFAST_SHARED(C, imaginaries, kGradientRings * kGradientWarps);
   const int lane = static_cast<int>(threadIdx.x) % kGradientRings;
   const int warp = static_cast<int>(threadIdx.x) / kGradientRings;
+  const int64_t n_radial = maps.n_radial;
   const int64_t groups = (n_radial + kGradientRings - 1) / kGradientRings;
   for (int64_t g = blockIdx.x; g < count * groups; g += gridDim.x) {
     const int64_t n = g / groups;
     const int64_t i0 = g % groups * kGradientRings;
     const Ring<C>* const ring = rings + n * n_radial;
+    const C* const pairs = cells.pairs_of(n, n_radial);
     const T* const gradient = grad + n * n_radial * n_radial;
+    C* const target = symmetric + n * n_radial * n_radial;
+    const auto ring_of = [&](int64_t r) { return r < n_radial ? ring[r] : Ring<C>{}; };
+    const auto usable = [](const Ring<C>& r) { return __ballot_sync(kWholeWarp, r.usable != C(0)); };
+    const uint32_t usable_rows = usable(ring_of(i0 + lane));
     C real = 0, imaginary = 0;
     for (int64_t j0 = 0; j0 < n_radial; j0 += kGradientRings) {
-      const bool mirrored = j0 < i0;
-      __syncthreads();
-      for (int s = warp; s < kGradientRings; s += kGradientWarps) {
-        const int row = mirrored ? lane : s;  // i - i0
-        const int column = mirrored ? s : lane;
-        const int64_t i = i0 + row;
-        const int64_t j = j0 + column;
-        C value = 0;
-        if (i < n_radial && j < n_radial && i != j && ring[i].usable != C(0) && ring[j].usable != C(0)) {
-          value = load_element(i < j ? gradient[i * n_radial + j] : gradient[j * n_radial + i]);
-        }
-        both[column * kStride + row] = value;
+      const Ring<C> other = ring_of(j0 + lane);
+      const uint32_t usable_columns = usable(other);
+      Complex<C> parts = {cells.modulus ? size_of(other) : other.real, cells.modulus ? C(0) : other.imaginary};
+      if (other.usable == C(0)) parts = {C(0), C(0)};
+      // Read along the gradient's rows: on the other side of the diagonal those are the tile's columns. All at once.
+      const bool upper_turned = j0 < i0;
+      const bool lower_turned = j0 > i0;
+      const auto pair = [&](bool turned, int s) {
+        const int row = turned ? lane : s, column = turned ? s : lane;
+        const int64_t i = i0 + row, j = j0 + column;
+        const bool used = (usable_rows >> row & usable_columns >> column & 1) != 0;
+        return Pair{i < j ? i : j, i < j ? j : i, used, row * kStride + column};
+      };
+      T up[kSteps], low[kSteps];
+      C weight[kSteps];
+#pragma unroll
+      for (int step = 0; step < kSteps; ++step) {
+        const Pair above = pair(upper_turned, warp + step * kGradientWarps);
+        const Pair below = pair(lower_turned, warp + step * kGradientWarps);
+        up[step] = above.used ? gradient[above.low * n_radial + above.high] : T{};
+        low[step] = below.used ? gradient[below.high * n_radial + below.low] : T{};
+        weight[step] = static_cast<C>(maps.n_angular);
+        if (pairs != nullptr) weight[step] = below.used ? pairs[below.high * n_radial + below.low] : C(0);
       }
       __syncthreads();
-      for (int s = warp; s < kGradientRings && j0 + s < n_radial; s += kGradientWarps) {
-        const Ring<C>& other = ring[j0 + s];
-        if (other.usable == C(0)) continue;
-        real += both[s * kStride + lane] * (modulus ? size_of(other) : other.real);
-        imaginary += modulus ? C(0) : both[s * kStride + lane] * other.imaginary;
+#pragma unroll
+      for (int step = 0; step < kSteps; ++step) {
+        const Pair above = pair(upper_turned, warp + step * kGradientWarps);
+        const Pair below = pair(lower_turned, warp + step * kGradientWarps);
+        const C w = weight[step];
+        const C value = w > C(0) && w >= cells.needed ? load_element(low[step]) / w : C(0);
+        upper[above.place] = above.low != above.high ? static_cast<C>(load_element(up[step])) : C(0);
+        lower[below.place] = below.low != below.high ? value : value + value;
+      }
+      __syncthreads();
+#pragma unroll
+      for (int s = warp; s < kGradientRings; s += kGradientWarps) {
+        const C cell = upper[lane * kStride + s];
+        real += cell * __shfl_sync(kWholeWarp, parts.real, s);
+        imaginary += cell * __shfl_sync(kWholeWarp, parts.imaginary, s);
+        if (i0 + s < n_radial && j0 + lane < n_radial) {
+          target[(i0 + s) * n_radial + j0 + lane] = lower[s * kStride + lane] * other.factor;
+        }
       }
     }
     reals[threadIdx.x] = real;
@@ -64,60 +103,6 @@ __launch_bounds__(kGradientRings* kGradientWarps, 4) __global__
         imaginary += imaginaries[w * kGradientRings + lane];
       }
       to_parts[n * n_radial + i0 + lane] = {real, imaginary};
-    }
-  }
-}
-
-// symmetric[n, i, j] = (L + L')[i, j] times the factor of ring j: the gradient of the lower triangle over D, and its
-// mirror image, for the product with the kept samples. A block has
-// 32 x 32 cells on or below the diagonal, and their image by way of shared memory.
-constexpr int kMirrorSide = 32;
-constexpr int kMirrorRows = 8;  // at a time
-
-template <typename T>
-__launch_bounds__(kMirrorSide* kMirrorRows) __global__
-    void mirror_gradient_kernel(const T* __restrict__ grad, UnwrappedMaps<T> maps, int64_t count,
-                                const Ring<compute_t<T>>* __restrict__ rings, Cells<compute_t<T>> cells,
-                                compute_t<T>* __restrict__ symmetric) {
-  using C = compute_t<T>;
-  constexpr int kStride = kMirrorSide + 1;  // rows begin in different banks
-  CDIFAST_SHARED(C, held, kMirrorSide * kStride);
-  const int column = static_cast<int>(threadIdx.x) % kMirrorSide;
-  const int64_t n_radial = maps.n_radial;
-  const int64_t across = (n_radial + kMirrorSide - 1) / kMirrorSide;
-  const int64_t tiles = across * (across + 1) / 2;
-  for (int64_t t = blockIdx.x; t < count * tiles; t += gridDim.x) {
-    const int64_t n = t / tiles;
-    int64_t tile_row = 0;
-    int64_t tile_column = t % tiles;
-    while (tile_column > tile_row) tile_column -= ++tile_row;
-    const int64_t i0 = tile_row * kMirrorSide;
-    const int64_t j0 = tile_column * kMirrorSide;
-    const Ring<C>* const ring = rings + n * n_radial;
-    const C* const pairs = cells.pairs_of(n, n_radial);
-    const T* const gradient = grad + n * n_radial * n_radial;
-    C* const target = symmetric + n * n_radial * n_radial;
-    __syncthreads();
-    for (int row = static_cast<int>(threadIdx.x) / kMirrorSide; row < kMirrorSide; row += kMirrorRows) {
-      const int64_t i = i0 + row;
-      const int64_t j = j0 + column;
-      C value = 0;
-      if (i < n_radial && j <= i && ring[i].usable != C(0) && ring[j].usable != C(0)) {
-        const C weight = pairs == nullptr ? static_cast<C>(maps.n_angular) : pairs[i * n_radial + j];
-        if (weight > C(0) && weight >= cells.needed) value = load_element(gradient[i * n_radial + j]) / weight;
-      }
-      held[row * kStride + column] = i == j ? value + value : value;
-    }
-    __syncthreads();
-    for (int row = static_cast<int>(threadIdx.x) / kMirrorSide; row < kMirrorSide; row += kMirrorRows) {
-      const bool below = i0 != j0 || column <= row;
-      if (i0 + row < n_radial && j0 + column < n_radial) {
-        target[(i0 + row) * n_radial + j0 + column] =
-            held[below ? row * kStride + column : column * kStride + row] * ring[j0 + column].factor;
-      }
-      if (i0 != j0 && j0 + row < n_radial && i0 + column < n_radial) {
-        target[(j0 + row) * n_radial + i0 + column] = held[column * kStride + row] * ring[i0 + column].factor;
-      }
     }
   }
 }

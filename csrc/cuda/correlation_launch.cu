@@ -1,6 +1,7 @@
 #include <type_traits>
 
 #include "correlation_gradient.cuh"
+#include "correlation_gradient_tensor.cuh"
 #include "correlation_kernel.cuh"
 #include "correlation_launch.h"
 #include "correlation_sampling.cuh"
@@ -209,6 +210,26 @@ void maps_of_pass(const UnwrappedMaps<T>& maps, int64_t count, const MapShape& s
   });
 }
 
+// The product of the gradient's lower triangle, as triangles_gradient_kernel left it, and the kept samples.
+template <typename C>
+void lower_gradient(int64_t count, const MapShape& shape, const Arrays<C>& arrays, void* stream) {
+  const auto run = [&](auto kernel, const Cut& rings, const Cut& angles, unsigned threads) {
+    launch(kernel, blocks(count * rings.spans * angles.spans), threads, stream, static_cast<const C*>(arrays.symmetric),
+           static_cast<const C*>(arrays.kept), static_cast<int>(shape.n_radial), static_cast<int>(shape.n_angular),
+           RingAngleTiles{rings.spans, angles.spans, rings.groups, angles.groups}, arrays.product);
+  };
+  if constexpr (sizeof(C) == sizeof(float)) {
+    if (fast_tensor_cores(compute_capability())) {
+      using Block = GradientBlock;
+      run(lower_gradient_tensor_kernel<Block>, cut(shape.n_radial, kTensorRows, Block::kRingGroups),
+          cut(shape.n_angular, kTensorRows, Block::kAngleGroups), Block::kThreads);
+      return;
+    }
+  }
+  const Cut rings = cut<C>(shape.n_radial), angles = cut<C>(shape.n_angular);
+  run(lower_gradient_kernel<C>, rings, angles, micro_threads(rings.groups * angles.groups));
+}
+
 // Calls f(first map, count, the maps of the pass) for each pass.
 template <typename T, typename F>
 void for_each_pass(const MapShape& shape, const void* unwrapped, const WeightArgument& weight, int64_t pass,
@@ -277,25 +298,15 @@ int correlation_map_backward(DType dtype, const MapShape& shape, const void* gra
     const Ring<C>* const rings = memory.rings;
     unit_circle(rule.order, shape.n_angular, memory.harmonic, stream);
     if (weighted && weight.shared) shared_pair_weights<T>(shape, weight, memory, stream);
-    const Cut ring_cut = cut<C>(n_radial);
-    const Cut angle_cut = cut<C>(shape.n_angular);
-    const RingAngleTiles tiles{ring_cut.spans, angle_cut.spans, ring_cut.groups, angle_cut.groups};
-    const unsigned threads = micro_threads(ring_cut.groups * angle_cut.groups);
     for_each_pass<T>(
         shape, unwrapped, weight, memory.pass, [&](int64_t first, int64_t count, const UnwrappedMaps<T>& maps) {
           const T* const gradient = static_cast<const T*>(grad) + first * n_radial * n_radial;
           ring_statistics(maps, count, rule, memory, stream);
           if (weighted && !weight.shared) own_pair_weights(maps, count, memory, stream);
-          launch(upper_gradient_kernel<T>, blocks_for(count * divide_up(n_radial, kGradientRings)),
-                 kGradientRings * kGradientWarps, stream, gradient, count, n_radial, rings, rule.modulus,
-                 memory.to_parts);
-          const int64_t mirrors = divide_up(n_radial, kMirrorSide);
-          launch(mirror_gradient_kernel<T>, blocks_for(count * mirrors * (mirrors + 1) / 2), kMirrorSide * kMirrorRows,
-                 stream, gradient, maps, count, rings, cells<C>(rule, shape, weighted, weight.shared, memory),
-                 memory.symmetric);
-          launch(lower_gradient_kernel<C>, blocks(count * tiles.down * tiles.along), threads, stream,
-                 static_cast<const C*>(memory.symmetric), static_cast<const C*>(memory.kept),
-                 static_cast<int>(n_radial), static_cast<int>(shape.n_angular), tiles, memory.product);
+          launch(triangles_gradient_kernel<T>, blocks_for(count * divide_up(n_radial, kGradientRings)),
+                 kGradientRings * kGradientWarps, stream, gradient, maps, count, rings,
+                 cells<C>(rule, shape, weighted, weight.shared, memory), memory.to_parts, memory.symmetric);
+          lower_gradient(count, shape, memory, stream);
           launch(ring_gradient_kernel<T>, blocks_for(divide_up(count * n_radial, kRingsPerBlock)), kRingThreads, stream,
                  maps, count, memory.harmonic, rule.normalize, rule.modulus, rings, memory.product, memory.to_parts,
                  static_cast<T*>(grad_unwrapped) + first * n_radial * shape.n_angular);

@@ -53,11 +53,12 @@ __device__ __forceinline__ void copy_chunk(const float* rings, int rows, int gro
 // A lane's parts of a group of 16 rings.
 struct GroupParts {
   Parts part[2];  // rings g and g + 8
-
-  __device__ GroupParts(const Vector<float>* chunk, int group)
-      : part{Parts(load_whole(chunk + group * kTensorRows * 4 + threadIdx.x % kWarp)),
-             Parts(load_whole(chunk + group * kTensorRows * 4 + kWarp + threadIdx.x % kWarp))} {}
 };
+
+__device__ __forceinline__ GroupParts ring_parts(const Vector<float>* chunk, int group) {
+  const Vector<float>* const from = chunk + group * kTensorRows * 4 + threadIdx.x % kWarp;
+  return {Parts(load_whole(from)), Parts(load_whole(from + kWarp))};
+}
 
 // Off the diagonal: half of the columns of a span below.
 template <bool kDiagonal>
@@ -191,13 +192,13 @@ __launch_bounds__(kTensorThreads, CDIFAST_TENSOR_BLOCKS(2)) __global__
     copy(first + (kChunksAhead - 1) * kTensorDepth, place == 0 ? kChunksAhead - 1 : place - 1);
     const V* const left = chunks + place * kChunk;
     const V* const right = kDiagonal ? left : left + kTensorChunk;
-    const GroupParts of_row(left, own.row), of_next(left, own.next);
+    const GroupParts of_row = ring_parts(left, own.row), of_next = ring_parts(left, own.next);
 #pragma unroll
     for (int q = 0; q < kSquares; ++q) {
       if (q < own.count) {
-        multiply_add(sums[q], of_row, GroupParts(right, own.column + q));
+        multiply_add(sums[q], of_row, ring_parts(right, own.column + q));
       } else if (kDiagonal && q - own.count < own.rest) {
-        multiply_add(sums[q], of_next, GroupParts(right, q - own.count));
+        multiply_add(sums[q], of_next, ring_parts(right, q - own.count));
       }
     }
     place = place + 1 == kChunksAhead ? 0 : place + 1;

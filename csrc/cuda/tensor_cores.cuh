@@ -45,6 +45,7 @@ constexpr int kTensorDepth = 16;  // k at a time
 struct Parts {
   uint32_t high[4], low[4];
 
+  Parts() = default;
   __device__ __forceinline__ explicit Parts(const Vector<float>& of) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {

@@ -254,9 +254,12 @@ def test_gradient_is_that_of_the_reference(
 ) -> None:
     unwrapped = unwrapped_maps(2, 6, 17, dtype)
     grad = torch.randn(2, 6, 6, dtype=torch.float64).to(dtype)
-    found, expected = gradients(grad, unwrapped, weights_for(kind, unwrapped), part, normalize)
-    # A normalised map's gradient is what is left of larger terms: it has no part along the ring itself.
-    assert relative_error(found, expected) < TOLERANCE[dtype] * (1 if normalize == "none" else 5)
+    weight = weights_for(kind, unwrapped)
+    for compute_capability in (86, 90):  # without and with fast tensor cores
+        configure(compute_capability=compute_capability)
+        found, expected = gradients(grad, unwrapped, weight, part, normalize)
+        # A normalised map's gradient is what is left of larger terms: it has no part along the ring itself.
+        assert relative_error(found, expected) < TOLERANCE[dtype] * (1 if normalize == "none" else 5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=names)
@@ -266,6 +269,78 @@ def test_gradient_over_tiles(configure: Configure, dtype: torch.dtype) -> None:
     for kind, normalize in (("none", "none"), ("own", "pearson")):
         found, expected = gradients(grad, unwrapped, weights_for(kind, unwrapped), "real", normalize)
         assert relative_error(found, expected) < 5 * TOLERANCE[dtype]
+
+
+def gradient(grad: Tensor, unwrapped: Tensor, weight: Tensor | None = None, normalize: str = "none") -> Tensor:
+    stored = None if weight is None else weight.to(compute_dtype(unwrapped.dtype))
+    return OPS.correlation_map_backward(grad, unwrapped, stored, 3, False, NORMALIZE.index(normalize), MIN_WEIGHT)
+
+
+@pytest.mark.parametrize("compute_capability", [90, 86])
+@pytest.mark.parametrize(("n_radial", "n_angular"), [(1, 8), (5, 16), (16, 21), (50, 36), (66, 134), (130, 18)])
+def test_gradient_with_and_without_fast_tensor_cores(
+    configure: Configure, compute_capability: int, n_radial: int, n_angular: int
+) -> None:
+    """Sizes that are no multiples of tiles, nor of groups in them; rings that are whole quads, and others."""
+    configure(compute_capability=compute_capability)
+    cases = [(torch.float32, "none", "none"), (torch.float32, "shared", "mean"), (torch.float32, "own", "pearson")]
+    cases += [(torch.float16, "own", "pearson"), (torch.bfloat16, "shared", "none")]
+    for dtype, kind, normalize in cases if n_radial > 4 else cases[:1]:
+        unwrapped = unwrapped_maps(2, n_radial, n_angular, dtype)
+        grad = torch.randn(2, n_radial, n_radial, dtype=torch.float64).to(dtype)
+        found, expected = gradients(grad, unwrapped, weights_for(kind, unwrapped), "real", normalize)
+        assert relative_error(found, expected) < TOLERANCE[dtype] * (1 if normalize == "none" else 5)
+
+
+@pytest.mark.parametrize("n_radial", [20, 70])
+def test_gradient_is_as_exact_with_fast_tensor_cores(configure: Configure, n_radial: int) -> None:
+    """Of the product alone, whose terms cancel: rings whose samples and gradients have either sign."""
+    unwrapped = torch.randn(2, n_radial, 36)
+    grad = torch.randn(2, n_radial, n_radial)
+    errors, results = [], []
+    for compute_capability in (90, 86):
+        configure(compute_capability=compute_capability)
+        found, expected = gradients(grad, unwrapped, None, "real", "none")
+        errors.append(relative_error(found, expected))
+        results.append(found)
+    assert not torch.equal(*results)  # summed in another order: it is another kernel
+    assert errors[0] < 1.5 * errors[1]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("kind", ["none", "own"])
+def test_gradient_without_a_number_is_seen_where_it_was(configure: Configure, value: float, kind: str) -> None:
+    """A sample's and a gradient's, in rings that count and in those that do not: the same of both kernels."""
+    unwrapped = unwrapped_maps(1, 40, 20, torch.float32)
+    grad = torch.randn(1, 40, 40)
+    weight = weights_for(kind, unwrapped)
+    unusable = (0, 1, 7) if kind == "own" else None  # ring 1 is masked
+    sample, cell, upper, masked = unwrapped.clone(), grad.clone(), grad.clone(), grad.clone()
+    sample[0, 17, 3] = cell[0, 35, 6] = upper[0, 6, 35] = value
+    if unusable is not None:
+        weight[0, 17, 3] = 1
+        masked[unusable] = masked[0, 7, 1] = value
+    for normalize in NORMALIZE:
+        kernels = []
+        for compute_capability in (90, 86):
+            configure(compute_capability=compute_capability)
+            kernels.append(
+                [
+                    gradient(grad, sample, weight, normalize),
+                    gradient(cell, unwrapped, weight, normalize),
+                    gradient(upper, unwrapped, weight, normalize),
+                    gradient(masked, unwrapped, weight, normalize),
+                ]
+            )
+        for found, before in zip(*kernels, strict=True):
+            assert torch.equal(found.isfinite(), before.isfinite())
+        by_sample, by_cell, by_upper, by_masked = kernels[0]
+        assert not by_sample.isfinite().all()
+        for found in (by_cell, by_upper):
+            missing = ~found[0].isfinite().all(-1)
+            assert missing[[6, 35]].all()
+            assert missing.sum() == 2
+        assert by_masked.isfinite().all()
 
 
 # --- the fused operator
