@@ -24,7 +24,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-build-
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc -type f)
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-gpu test-dali test-compat lint format bench bench-check bench-gpu clean
+.PHONY: help install quickstart test test-gpu sanitize-gpu test-dali test-compat lint format bench bench-check bench-gpu clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,13 @@ test: install ## run the tests
 
 test-gpu: install ## run the tests that need a GPU
 	$(RUN) -m pytest -m gpu
+
+sanitize-gpu: install ## run every operator under NVIDIA's compute-sanitizer, on a GPU
+	$(INSTALL) nvidia-cuda-sanitizer-api
+	SANITIZER="$$($(RUN) -c 'import nvidia; print(nvidia.__path__[0])')/cu13/compute-sanitizer/compute-sanitizer" && \
+	chmod +x "$${SANITIZER%/*}"/* && \
+	for tool in memcheck synccheck; do "$$SANITIZER" --tool $$tool --error-exitcode 1 $(RUN) tests/ops/run_on_gpu.py || exit 1; done && \
+	"$$SANITIZER" --tool racecheck --error-exitcode 1 $(RUN) tests/ops/run_on_gpu.py float32
 
 test-dali: install ## install DALI (0.6 GB) and run the tests of its backend, on the CPU
 	$(INSTALL) -e ".[dev,dali]"
