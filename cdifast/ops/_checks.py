@@ -184,7 +184,7 @@ def _is_dense(tensor: Tensor) -> bool:
 
 def _memory(tensor: Tensor) -> tuple[int, int] | None:
     """Addresses of the first byte and of the one after the last; None where there is no memory."""
-    if tensor.device.type == "meta" or isinstance(tensor, FakeTensor) or tensor.numel() == 0:
+    if tensor.is_meta or isinstance(tensor, FakeTensor) or tensor.numel() == 0:
         return None
     first = tensor.data_ptr()
     if tensor.is_contiguous():

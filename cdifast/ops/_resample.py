@@ -6,12 +6,14 @@ detector image for ``cartesian``.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from ._checks import check_backend, check_out, check_size, check_tensor, refuse_forward_mode, result_dtype
 from ._vmap import batch_first
@@ -116,6 +118,13 @@ def check_radii(op: str, r_min: float, r_max: float | None, detector: Sequence[i
     return r_max
 
 
+@functools.lru_cache(maxsize=64)
+def _kept_center(y: float, x: float) -> Tensor:
+    """A centre on the CPU, (1, 2), kept for the next call: to make it takes a fifth of a call on a small image."""
+    with torch.inference_mode(False):  # or a graph could not save it
+        return torch.tensor([[y, x]], dtype=torch.float64, device="cpu")
+
+
 def as_centers(op: str, center: Center, name: str, source: Tensor, detector: Sequence[int]) -> Tensor:
     """Centres as (1 or N, 2) float64 on the source's device; by default the middle of the detector image."""
     if center is None:
@@ -125,6 +134,8 @@ def as_centers(op: str, center: Center, name: str, source: Tensor, detector: Seq
             y, x = (float(value) for value in center)
         except (TypeError, ValueError):
             raise ValueError(f"{op}: center must be (y, x) or a tensor, got {center!r}") from None
+        if source.is_cpu and not (torch.compiler.is_compiling() or _get_current_dispatch_mode()):
+            return _kept_center(y, x)
         # Made where it is needed: a copy from the host would wait for all that the GPU has still to do.
         return torch.linspace(y, x, 2, dtype=torch.float64, device=source.device).view(1, 2)
     batch = source.shape[:-2]

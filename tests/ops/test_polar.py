@@ -14,6 +14,7 @@ from contract import check_tiles
 from scipy.ndimage import map_coordinates
 from skimage.transform import warp_polar
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cdifast import ops
 from cdifast.ops.dtypes import IMAGE_DTYPES
@@ -296,3 +297,19 @@ def test_results_stored_past_the_caches() -> None:
     for columns in (96, 50):
         whole = ops.polar_resample(images, 64, columns)
         assert torch.equal(whole, torch.stack([ops.polar_resample(image, 64, columns) for image in images]))
+
+
+def test_the_kept_centre_serves_every_mode() -> None:
+    """First made where nothing else could use it: under inference mode, and while torch only traces shapes."""
+    images = torch.rand(2, 17, 17)
+    center = (7.25, 9.125)
+    exact = ops.polar_resample(images, 4, 6, center=torch.tensor(center, dtype=torch.float64))
+    for mode in (torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True)):
+        with mode:
+            ops.polar_resample(images, 4, 6, center=center)
+        tracked = images.clone().requires_grad_()
+        found = ops.polar_resample(tracked, 4, 6, center=center)
+        assert torch.equal(found, exact)
+        found.sum().backward()
+        center = (center[0] + 0.5, center[1])
+        exact = ops.polar_resample(images, 4, 6, center=torch.tensor(center, dtype=torch.float64))
