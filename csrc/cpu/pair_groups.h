@@ -86,8 +86,9 @@ class Grouping {
   std::vector<int64_t> pair_;
 };
 
-// The groups of these pairs: those of the last call, if that had the same pairs. Making them takes longer than a
-// comparison by a tenth of a map's functions. 16 bytes a pair stay allocated beside the groups' 8 to 40.
+// The groups of these pairs: those of the last call, if that had the same pairs. Making them takes a thirtieth of the
+// time of the functions of one 112 x 224 map, a fifth of a call on one with 16 angles; comparing takes little. 16 bytes
+// a pair stay allocated beside the groups' 8 to 40.
 inline std::shared_ptr<const Grouping> grouping_of(const int64_t* pairs, int64_t count, int64_t lanes, int64_t bins) {
   struct Kept {
     std::vector<int64_t> pairs;
