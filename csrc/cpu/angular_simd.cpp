@@ -10,7 +10,7 @@ namespace {
 template <typename C>
 constexpr C kNoise = sizeof(C) == 4 ? C(2e-6) : C(4e-15);
 
-// Spectra of one map (angular_simd.h).
+// Spectra of one map (angular_simd.h); k is the slot of a frequency.
 template <typename C>
 struct Spectra {
   C* data;
@@ -26,6 +26,17 @@ struct Spectra {
   }
 };
 
+// From rings in the buffer, at their samples' places, to their spectra from `place` on. Transforms are functions of
+// their own, for one type of numbers whatever that of the rings.
+template <typename C>
+void transform_rings(const RealFftPlan<C>& plan, Vector<C>* buffer, const Spectra<C>& spectra, int64_t place) {
+  const C scale = C(1.0 / static_cast<double>(plan.n_angular));
+  forward_transform(plan, buffer, [&](int64_t k, const Point<C>& value) CDIFAST_INLINE_LAMBDA {
+    store_vector<C>(spectra.re(k, place), value.re * scale);
+    store_vector<C>(spectra.im(k, place), value.im * scale);
+  });
+}
+
 template <typename T>
 void ring_spectra(const T* rings, const compute_t<T>* weight, int64_t n_radial, const RealFftPlan<compute_t<T>>& plan,
                   Vector<compute_t<T>>* buffer, compute_t<T>* out) {
@@ -33,7 +44,6 @@ void ring_spectra(const T* rings, const compute_t<T>* weight, int64_t n_radial, 
   constexpr int64_t lanes = kLanes<C>;
   const int64_t count = plan.n_angular;
   const Spectra<C> spectra{out};
-  const C scale = C(1.0 / static_cast<double>(count));
   for (int64_t j = 0; j < n_radial; j += lanes) {
     // Lanes beyond the last ring repeat it; nobody reads them.
     const auto row = [&](int64_t r) { return rings + (j + r < n_radial ? j + r : n_radial - 1) * count; };
@@ -53,11 +63,7 @@ void ring_spectra(const T* rings, const compute_t<T>* weight, int64_t n_radial, 
     if (!plan.halved) {
       for (int64_t n = 0; n < count; ++n) buffer[2 * n + 1] = Vector<C>{};
     }
-    const int64_t place = place_of_ring(j, plan.bins, lanes);
-    forward_transform(plan, buffer, scale, [&](int64_t k, const Point<C>& value) CDIFAST_INLINE_LAMBDA {
-      store_vector<C>(spectra.re(k, place), value.re);
-      store_vector<C>(spectra.im(k, place), value.im);
-    });
+    transform_rings(plan, buffer, spectra, place_of_ring(j, plan.bins, lanes));
   }
 }
 
@@ -267,7 +273,7 @@ struct Adjoint {
     row_sum[2 * k + 1] += to_first.im;
   }
 
-  CDIFAST_HOST void add_any(const AnyPairs<C>& pairs, int64_t k, const Point<C>& g) const {
+  void add_any(const AnyPairs<C>& pairs, int64_t k, const Point<C>& g) const {
     const Point<C> to_second = product(g, pairs.first(spectra, k));
     const Point<C> to_first = times_conjugate(pairs.second(spectra, k), g);
     // One segment after the other: a ring may be in several.
@@ -297,6 +303,40 @@ struct Adjoint {
   void start(const AnyPairs<C>&, int64_t) {}
 };
 
+// The rows of a group to come. No core sees by itself that so many are read side by side: they are asked for, two
+// vectors of a row at each frequency of the group before.
+struct RowsAhead {
+  const void* rows;
+  const int64_t* pair;  // of the lanes
+  int64_t row_bytes;
+  int64_t vector_bytes;
+
+  template <typename C>
+  CDIFAST_HOST void ask(int64_t k) const {
+    const char* vectors = static_cast<const char*>(rows) + pair[k % kLanes<C>] * row_bytes;
+    __builtin_prefetch(vectors + k / kLanes<C> * 2 * vector_bytes);
+    __builtin_prefetch(vectors + (k / kLanes<C> * 2 + 1) * vector_bytes);
+  }
+};
+
+// The gradient of a group's results, in the buffer at its samples' places.
+template <typename C>
+void add_group(const RealFftPlan<C>& plan, const PairGroups& groups, int64_t g, Vector<C>* buffer,
+               const RowsAhead& ahead, Adjoint<C>& sums) {
+  with_pairs<C>(groups, g, [&](const auto& pairs) {
+    sums.start(pairs, plan.bins);
+    forward_transform(plan, buffer, [&](int64_t k, const Point<C>& value) CDIFAST_INLINE_LAMBDA {
+      ahead.template ask<C>(k);
+      sums.add(pairs, k, value);
+    });
+  });
+}
+
+template <typename C>
+void transform_sums(const RealFftPlan<C>& plan, const Adjoint<C>& sums, int64_t place, Vector<C>* buffer) {
+  inverse_transform(plan, buffer, [&](int64_t k) CDIFAST_INLINE_LAMBDA { return sums.sum.of_lanes(k, place); });
+}
+
 template <typename T>
 void backward(const T* grad, const RealFftPlan<compute_t<T>>& plan, int64_t n_radial, const PairGroups& groups,
               const compute_t<T>* spectra, const compute_t<T>* weight, const compute_t<T>* weight_spectra,
@@ -309,9 +349,6 @@ void backward(const T* grad, const RealFftPlan<compute_t<T>>& plan, int64_t n_ra
   Adjoint<C> sums{{const_cast<C*>(spectra)}, {adjoint}, buffer + 2 * plan.workspace()};
   const int64_t size = spectra_size(n_radial, bins, lanes);
   for (int64_t e = -lanes; e < size + lanes; ++e) adjoint[e] = 0;
-  // The weights' inverses are of fractions of K: either way the sum over angles is divided by K once.
-  const C scale = C(1.0 / static_cast<double>(count));
-
   for (int64_t g = 0; g < groups.count; ++g) {
     if (weight_spectra != nullptr) {
       inverse_weights(plan, Spectra<C>{const_cast<C*>(weight_spectra)}, groups, g, static_cast<C>(needed), inverse);
@@ -321,6 +358,11 @@ void backward(const T* grad, const RealFftPlan<compute_t<T>>& plan, int64_t n_ra
       const int64_t columns = count - column < lanes ? count - column : lanes;
       Vector<C> tile[lanes];
       load_tile<T, C>(row, column, columns, tile);
+      if (weight_spectra == nullptr && columns == lanes) {
+#pragma GCC unroll 16
+        for (int64_t c = 0; c < lanes; ++c) buffer[sample_place(plan, column + c)] = tile[c];
+        continue;
+      }
       if (weight_spectra != nullptr) {
         for (int64_t c = 0; c < columns; ++c) {
           const Vector<C> factor = inverse[plan.sample[column + c]];
@@ -333,24 +375,24 @@ void backward(const T* grad, const RealFftPlan<compute_t<T>>& plan, int64_t n_ra
     if (!plan.halved) {
       for (int64_t n = 0; n < count; ++n) buffer[2 * n + 1] = Vector<C>{};
     }
-    with_pairs<C>(groups, g, [&](const auto& pairs) {
-      sums.start(pairs, bins);
-      forward_transform(plan, buffer, scale,
-                        [&](int64_t k, const Point<C>& value) CDIFAST_INLINE_LAMBDA { sums.add(pairs, k, value); });
-    });
+    const int64_t next = g + 1 < groups.count ? g + 1 : g;
+    const RowsAhead ahead{grad, groups.pair + next * lanes, count * static_cast<int64_t>(sizeof(T)),
+                          lanes * static_cast<int64_t>(sizeof(T))};
+    add_group(plan, groups, g, buffer, ahead, sums);
   }
   sums.flush(bins);
 
+  // The weights' inverses are of fractions of K: either way the sum over angles is divided by K once.
+  const C scale = C(1.0 / static_cast<double>(count));
   for (int64_t j = 0; j < n_radial; j += lanes) {
-    const int64_t place = place_of_ring(j, bins, lanes);
-    inverse_transform(plan, buffer, [&](int64_t k) CDIFAST_INLINE_LAMBDA { return sums.sum.of_lanes(k, place); });
+    transform_sums(plan, sums, place_of_ring(j, bins, lanes), buffer);
     const int64_t used = n_radial - j < lanes ? n_radial - j : lanes;
     const auto weight_row = [&](int64_t r) { return weight + (r < used ? j + r : j) * count; };
     const auto row = [&](int64_t r) { return grad_rings + (j + r) * count; };
     for (int64_t column = 0; column < count; column += lanes) {
       const int64_t columns = count - column < lanes ? count - column : lanes;
       Vector<C> tile[lanes] = {};
-      for (int64_t c = 0; c < columns; ++c) tile[c] = buffer[plan.sample[column + c]];
+      for (int64_t c = 0; c < columns; ++c) tile[c] = buffer[plan.sample[column + c]] * scale;
       if (weight != nullptr) {
         Vector<C> w[lanes];
         load_tile<C, C>(weight_row, column, columns, w);

@@ -25,9 +25,9 @@ struct PairGroups {
   const int64_t* pair;           // of every lane: where the result goes; count * lanes
 };
 
-// Spectra lie as [block][frequency][re, im][lane], a vector of rings a block, with a vector to spare before the first
-// and after the last: a segment reads whole vectors. The steps of a transform so have addresses a constant apart. They
-// are divided by K: C is then the plain unnormalised inverse transform of their products.
+// Spectra lie as [block][slot of a frequency][re, im][lane], a vector of rings a block, with a vector to spare before
+// the first and after the last: a segment reads whole vectors. The steps of a transform so have addresses a constant
+// apart. They are divided by K: C is then the plain unnormalised inverse transform of their products.
 CDIFAST_HOST int64_t place_of_ring(int64_t ring, int64_t bins, int64_t lanes) {
   return ring / lanes * 2 * bins * lanes + ring % lanes;
 }

@@ -2,6 +2,7 @@
 // library.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
 #include <cstdint>
@@ -21,6 +22,18 @@ void push_phase(std::vector<C>& table, int64_t numerator, int64_t denominator) {
   const double phase = 2.0 * std::numbers::pi * static_cast<double>(numerator % denominator) / denominator;
   table.push_back(static_cast<C>(std::cos(phase)));
   table.push_back(static_cast<C>(std::sin(phase)));
+}
+
+// cos, then sin, of 2 pi t / radix for t < radix.
+template <typename C>
+std::vector<C> unit_roots(int64_t radix) {
+  std::vector<C> roots(2 * radix);
+  for (int64_t t = 0; t < radix; ++t) {
+    const double phase = 2.0 * std::numbers::pi * static_cast<double>(t) / radix;
+    roots[t] = static_cast<C>(std::cos(phase));
+    roots[radix + t] = static_cast<C>(std::sin(phase));
+  }
+  return roots;
 }
 
 // Radices in the order of the passes. The last pass has no twiddle factors, so that it is the one with most points.
@@ -76,12 +89,7 @@ class FftTables {
       for (int64_t q = 0; q < block / radix; ++q) {
         for (int64_t t = 1; t < radix; ++t) push_phase(twiddle, block - (q * t) % block, block);
       }
-      std::vector<C>& roots = tables_.emplace_back(2 * radix);
-      for (int64_t t = 0; t < radix; ++t) {
-        const double phase = 2.0 * std::numbers::pi * static_cast<double>(t) / radix;
-        roots[t] = static_cast<C>(std::cos(phase));
-        roots[radix + t] = static_cast<C>(std::sin(phase));
-      }
+      const std::vector<C>& roots = tables_.emplace_back(unit_roots<C>(radix));
       pass_.push_back({radix, block, twiddle.data(), roots.data()});
       block /= radix;
     }
@@ -148,6 +156,17 @@ class FftTables {
   std::unique_ptr<FftTables> inner_;
 };
 
+// The radix of an inverse transform in two steps (fft_two_steps.h), which leaves the second one a length of 16, 32 or
+// 64; 0 where there is none. For a power of two the fastest of those tried.
+inline int64_t two_step_radix(int64_t n_angular) {
+  int64_t binary = 1;
+  while (n_angular % (2 * binary) == 0) binary *= 2;
+  const int64_t odd = n_angular / binary;
+  if (odd == 3 || odd == 5 || odd == 7) return 16 <= binary && binary <= 64 ? odd : 0;
+  if (odd > 1 || binary < 32 || binary > 512) return 0;
+  return std::clamp<int64_t>(binary / 32, 2, 8);
+}
+
 template <typename C>
 class RealFftTables {
  public:
@@ -157,9 +176,11 @@ class RealFftTables {
     plan_.halved = n_angular % 2 == 0;
     plan_.complex = complex_.plan();
     for (int64_t k = 0; k <= n_angular / 4; ++k) push_phase(half_twiddle_, k, n_angular);
-    for (int64_t n = 0; n < n_angular; ++n) {
-      const int64_t* position = plan_.complex.position;
-      sample_.push_back(plan_.halved ? 2 * position[n / 2] + n % 2 : 2 * position[n]);
+    const int64_t radix = two_step_radix(n_angular);
+    if (radix > 0) {
+      build_two_steps(radix, n_angular / radix);
+    } else {
+      build_halves();
     }
     plan_.half_twiddle = half_twiddle_.data();
     plan_.sample = sample_.data();
@@ -171,9 +192,32 @@ class RealFftTables {
   const RealFftPlan<C>& plan() const { return plan_; }
 
  private:
+  void build_halves() {
+    for (int64_t n = 0; n < plan_.n_angular; ++n) {
+      const int64_t* position = plan_.complex.position;
+      sample_.push_back(plan_.halved ? 2 * position[n / 2] + n % 2 : 2 * position[n]);
+    }
+  }
+
+  void build_two_steps(int64_t radix, int64_t length) {
+    const int64_t count = radix * length;
+    const bool coprime = radix % 2 == 1;
+    sample_.resize(count);
+    for (int64_t a = 0; a < radix; ++a) {
+      for (int64_t b = 0; b < length; ++b) {
+        sample_[coprime ? (length * a + radix * b) % count : a + radix * b] = a * length + b;
+      }
+    }
+    for (int64_t k = 1; 2 * k < length; ++k) {
+      for (int64_t a = 1; a < radix; ++a) push_phase(twiddle_, a * k, count);
+    }
+    roots_ = unit_roots<C>(radix);
+    plan_.two_steps = {radix, length, roots_.data(), twiddle_.data()};
+  }
+
   FftTables<C> complex_;
   RealFftPlan<C> plan_{};
-  std::vector<C> half_twiddle_;
+  std::vector<C> half_twiddle_, roots_, twiddle_;
   std::vector<int64_t> sample_;
 };
 

@@ -1,6 +1,8 @@
-// The discrete Fourier transform of a ring of K real samples, as the kernels see it: tables, no code.
+// The discrete Fourier transform of a ring of K real samples, as the kernels see it: tables, no code. Frequencies are
+// in slots 0 to K/2, in an order of the plan's that both directions share; products of two spectra have the same.
 //
-// The complex transform under it has N = K/2 points for even K (samples 2n and 2n+1 are a point's real and imaginary
+// Some K go in two steps (fft_two_steps.h). For the others slot k has frequency k, from a complex transform.
+// That has N = K/2 points for even K (samples 2n and 2n+1 are a point's real and imaginary
 // part) and N = K for odd K. It is decimated in frequency and in place, with radices 2, 3, 4, 5, 7 and any prime up to
 // kLargestRadix: natural order in, frequency k out at position[k]. An N with a larger prime factor is a convolution
 // (Bluestein) through a longer transform without one.
@@ -35,6 +37,15 @@ struct FftPlan {
   const C* response;
 };
 
+// K = radix * length, see fft_two_steps.h; radix is 0 where K is no such product.
+template <typename C>
+struct TwoStepPlan {
+  int64_t radix;     // 2, 3, 4, 5, 7 or 8
+  int64_t length;    // 16, 32 or 64
+  const C* roots;    // cos, then sin, of 2 pi t / radix for t < radix
+  const C* twiddle;  // with an even radix: exp(2 pi i a k / K) for 1 <= k < length / 2, 1 <= a < radix
+};
+
 template <typename C>
 struct RealFftPlan {
   int64_t n_angular;
@@ -42,7 +53,8 @@ struct RealFftPlan {
   bool halved;   // K is even
   FftPlan<C> complex;
   const C* half_twiddle;  // exp(2 pi i k / K) for k <= K/4
-  const int64_t* sample;  // where the inverse transform leaves sample n, in reals: 2 position + (0 or 1)
+  TwoStepPlan<C> two_steps;
+  const int64_t* sample;  // where the inverse transform leaves sample n, in reals
 
   // Reals that a transform needs at hand: its points, and the two longer sequences of Bluestein.
   CDIFAST_HOST int64_t workspace() const {

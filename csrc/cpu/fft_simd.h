@@ -4,36 +4,13 @@
 // Only for the files that are compiled once per instruction set.
 #pragma once
 
+#include "fft_butterflies.h"
 #include "fft_plan.h"
+#include "fft_two_steps.h"
 #include "lanes.h"
 
 namespace cdifast::cpu::CDIFAST_ISA {
 namespace {
-
-template <typename C>
-struct Point {
-  Vector<C> re, im;
-};
-
-template <typename C>
-CDIFAST_HOST Point<C> operator+(const Point<C>& a, const Point<C>& b) {
-  return {a.re + b.re, a.im + b.im};
-}
-
-template <typename C>
-CDIFAST_HOST Point<C> operator-(const Point<C>& a, const Point<C>& b) {
-  return {a.re - b.re, a.im - b.im};
-}
-
-template <typename C>
-CDIFAST_HOST Point<C> times(const Point<C>& a, C re, C im) {
-  return {a.re * re - a.im * im, a.re * im + a.im * re};
-}
-
-template <typename C>
-CDIFAST_HOST Point<C> times_minus_i(const Point<C>& a) {
-  return {a.im, -a.re};
-}
 
 // Complex numbers with their real and imaginary parts two vectors apart. Swapping the two pointers turns the forward
 // transform into the inverse one.
@@ -49,106 +26,6 @@ struct Points {
   }
 };
 
-template <typename C>
-CDIFAST_HOST void butterfly2(Point<C>* x) {
-  const Point<C> sum = x[0] + x[1];
-  x[1] = x[0] - x[1];
-  x[0] = sum;
-}
-
-template <typename C>
-CDIFAST_HOST void butterfly4(Point<C>* x) {
-  const Point<C> a = x[0] + x[2];
-  const Point<C> b = x[0] - x[2];
-  const Point<C> c = x[1] + x[3];
-  const Point<C> d = times_minus_i(x[1] - x[3]);
-  x[0] = a + c;
-  x[1] = b + d;
-  x[2] = a - c;
-  x[3] = b - d;
-}
-
-// cos and sin of 2 pi t / radix for 1 <= t <= radix / 2, in registers; nothing for radices that need none.
-template <int64_t radix, typename C, bool = radix % 2 == 1>
-struct Roots {
-  explicit Roots(const C*) {}
-};
-
-template <int64_t radix, typename C>
-struct Roots<radix, C, true> {
-  static constexpr int64_t half = (radix - 1) / 2;
-  Vector<C> cosine[half], sine[half];
-
-  CDIFAST_HOST explicit Roots(const C* roots) {
-#pragma GCC unroll 8
-    for (int64_t t = 0; t < half; ++t) {
-      cosine[t] = in_register(broadcast(roots[t + 1]));
-      sine[t] = in_register(broadcast(roots[radix + t + 1]));
-    }
-  }
-};
-
-// An odd radix from sums and differences of the points t and radix - t.
-template <int64_t radix, typename C>
-CDIFAST_HOST void butterfly_odd(Point<C>* x, const Roots<radix, C>& roots) {
-  constexpr int64_t half = (radix - 1) / 2;
-  Point<C> sum[half], difference[half];
-  const Point<C> first = x[0];
-#pragma GCC unroll 8
-  for (int64_t u = 0; u < half; ++u) {
-    sum[u] = x[u + 1] + x[radix - 1 - u];
-    difference[u] = times_minus_i(x[u + 1] - x[radix - 1 - u]);
-    x[0] = x[0] + sum[u];
-  }
-#pragma GCC unroll 8
-  for (int64_t t = 1; t <= half; ++t) {
-    Point<C> even = first;
-    Point<C> odd = {Vector<C>{}, Vector<C>{}};
-#pragma GCC unroll 8
-    for (int64_t u = 0; u < half; ++u) {
-      const int64_t turn = (t * (u + 1)) % radix;
-      const bool beyond = turn > half;  // where the sine has the other sign
-      const Vector<C> cosine = roots.cosine[(beyond ? radix - turn : turn) - 1];
-      const Vector<C> sine = roots.sine[(beyond ? radix - turn : turn) - 1];
-      even = {even.re + sum[u].re * cosine, even.im + sum[u].im * cosine};
-      if (beyond) {
-        odd = {odd.re - difference[u].re * sine, odd.im - difference[u].im * sine};
-      } else {
-        odd = {odd.re + difference[u].re * sine, odd.im + difference[u].im * sine};
-      }
-    }
-    x[t] = even + odd;
-    x[radix - t] = even - odd;
-  }
-}
-
-template <typename C>
-void butterfly_any(Point<C>* x, int64_t radix, const C* __restrict roots) {
-  const int64_t half = (radix - 1) / 2;
-  Point<C> sum[(kLargestRadix - 1) / 2], difference[(kLargestRadix - 1) / 2];
-  const Point<C> first = x[0];
-  for (int64_t u = 0; u < half; ++u) {
-    sum[u] = x[u + 1] + x[radix - 1 - u];
-    difference[u] = times_minus_i(x[u + 1] - x[radix - 1 - u]);
-    x[0] = x[0] + sum[u];
-  }
-  for (int64_t t = 1; t <= half; ++t) {
-    Point<C> even = first;
-    Point<C> odd = {Vector<C>{}, Vector<C>{}};
-    int64_t turn = 0;
-    for (int64_t u = 0; u < half; ++u) {
-      turn += t;
-      turn -= turn >= radix ? radix : 0;
-      const C cosine = roots[turn];
-      const C sine = roots[radix + turn];
-      even = {even.re + sum[u].re * cosine, even.im + sum[u].im * cosine};
-      odd = {odd.re + difference[u].re * sine, odd.im + difference[u].im * sine};
-    }
-    x[t] = even + odd;
-    x[radix - t] = even - odd;
-  }
-}
-
 // One pass of a known radix over `length` points.
 template <int64_t radix, typename C>
 void run_pass(const FftPass<C>& pass, int64_t length, Points<C> points) {
@@ -160,13 +37,7 @@ void run_pass(const FftPass<C>& pass, int64_t length, Points<C> points) {
       Point<C> x[radix];
 #pragma GCC unroll 8
       for (int64_t t = 0; t < radix; ++t) x[t] = points.load(first + t * step);
-      if constexpr (radix == 2) {
-        butterfly2(x);
-      } else if constexpr (radix == 4) {
-        butterfly4(x);
-      } else {
-        butterfly_odd(x, roots);
-      }
+      butterfly(x, roots);
       points.store(first, x[0]);
       if (q == 0) {
 #pragma GCC unroll 8
@@ -257,40 +128,41 @@ void complex_transform(const FftPlan<C>& plan, Points<C> points, Vector<C>* work
 // Where sample n of a ring belongs before forward_transform, in vectors.
 template <typename C>
 CDIFAST_HOST int64_t sample_place(const RealFftPlan<C>& plan, int64_t n) {
+  if (plan.two_steps.radix > 0) return plan.sample[n];
   return plan.halved ? n : 2 * n;
 }
 
-// The transform of the real samples in `buffer`; visit(k, value) gets frequency k = 0 .. K/2, times `scale`. `buffer`
-// holds plan.workspace() vectors, of which the samples take the places above, and those between them are 0.
+// The transform of the real samples in `buffer`; visit(p, value) gets the frequency in slot p = 0 .. K/2 (fft_plan.h).
+// `buffer` holds plan.workspace() vectors, of which the samples take the places above, and those between them are 0.
 template <typename C, typename Visit>
-CDIFAST_HOST void forward_transform(const RealFftPlan<C>& plan, Vector<C>* buffer, C scale, const Visit& visit) {
+CDIFAST_HOST void forward_transform(const RealFftPlan<C>& plan, Vector<C>* buffer, const Visit& visit) {
+  if (plan.two_steps.radix > 0) {
+    forward_in_two_steps(plan.two_steps, buffer, visit);
+    return;
+  }
   const int64_t length = plan.complex.length;
   const Points<C> z{buffer, buffer + 1};
   complex_transform(plan.complex, z, buffer + 2 * length);
   const int64_t* position = plan.complex.position;
   if (!plan.halved) {
-    for (int64_t k = 0; k < plan.bins; ++k) visit(k, times(z.load(position[k]), scale, C{0}));
+    for (int64_t k = 0; k < plan.bins; ++k) visit(k, z.load(position[k]));
     return;
   }
   // Z = E + i O of the even and the odd samples: E and O are Z's Hermitian parts.
   const Vector<C> zero{};
   const Point<C> z0 = z.load(0);
-  visit(0, Point<C>{(z0.re + z0.im) * scale, zero});
-  visit(length, Point<C>{(z0.re - z0.im) * scale, zero});
-  const C half_scale = scale * C(0.5);
+  visit(0, Point<C>{z0.re + z0.im, zero});
+  visit(length, Point<C>{z0.re - z0.im, zero});
   for (int64_t k = 1; 2 * k < length; ++k) {
     const Point<C> low = z.load(position[k]);
     const Point<C> high = z.load(position[length - k]);
-    const Point<C> a = {(low.re + high.re) * half_scale, (low.im - high.im) * half_scale};
-    const Point<C> b = {(low.re - high.re) * half_scale, (low.im + high.im) * half_scale};
+    const Point<C> a = {(low.re + high.re) * C(0.5), (low.im - high.im) * C(0.5)};
+    const Point<C> b = {(low.re - high.re) * C(0.5), (low.im + high.im) * C(0.5)};
     const Point<C> turned = times(b, plan.half_twiddle[2 * k], -plan.half_twiddle[2 * k + 1]);
     visit(k, Point<C>{a.re + turned.im, a.im - turned.re});
     visit(length - k, Point<C>{a.re - turned.im, -a.im - turned.re});
   }
-  if (length % 2 == 0) {
-    const Point<C> middle = z.load(position[length / 2]);
-    visit(length / 2, Point<C>{middle.re * scale, middle.im * -scale});
-  }
+  if (length % 2 == 0) visit(length / 2, conjugate(z.load(position[length / 2])));
 }
 
 // The points of the complex transform that stand for a real sequence of twice as many samples: Z_k = E_k + i O_k, of
@@ -369,10 +241,14 @@ CDIFAST_HOST void halved_first_pass(const RealFftPlan<C>& plan, Vector<C>* buffe
   }
 }
 
-// The unnormalised inverse, sum_f X_f exp(2 pi i f n / K), of the frequencies that spectrum(k) gives for
-// k = 0 .. K/2 (each asked for once). Sample n is left in buffer[plan.sample[n]].
+// The unnormalised inverse, sum_f X_f exp(2 pi i f n / K), of the frequencies that spectrum(p) gives in the plan's
+// order for p = 0 .. K/2 (each asked for once). Sample n is left in buffer[plan.sample[n]].
 template <typename C, typename Spectrum>
 CDIFAST_HOST void inverse_transform(const RealFftPlan<C>& plan, Vector<C>* buffer, const Spectrum& spectrum) {
+  if (plan.two_steps.radix > 0) {
+    inverse_in_two_steps(plan.two_steps, spectrum, buffer);
+    return;
+  }
   const int64_t length = plan.complex.length;
   const Points<C> z{buffer, buffer + 1};
   if (plan.halved) {

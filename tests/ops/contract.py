@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cdifast import ops, reference
+from cdifast.ops.angular import composed, composed_backward
 from cdifast.ops.dtypes import FLOATING, IMAGE_DTYPES
 
 
@@ -220,6 +221,31 @@ def check_map_blocks(dtype: torch.dtype, *, weighted: bool) -> None:
             for half in (found.double() - exact, exact), ((found.double() - exact).triu(1), exact.triu(1)):
                 error, size = (float(part.norm()) for part in half)
                 assert error <= tolerance * size, (n_radial, n_angular, order, error / size)
+
+
+def check_angular_lengths(dtype: torch.dtype, *, weighted: bool) -> None:
+    """Rings of every length that is transformed in two steps, of one for each other way, and pairs that fill vectors,
+    share them, and repeat a ring; forward and backward against torch.fft in float64."""
+    tolerance = 2e-6 if dtype == torch.float32 else 1e-13
+    pairs = torch.cat([torch.triu_indices(18, 18).T, torch.tensor([[3, 1], [17, 0], [3, 1]])])
+    two_steps = [32, 64, 128, 256, 512, *(odd * binary for odd in (3, 5, 7) for binary in (16, 32, 64))]
+    for n_angular in (*two_steps, 16, 360, 37, 74):
+        rings = _seeded(2, 18, n_angular, seed=9).to(dtype)
+        weight = None
+        if weighted:
+            weight = _seeded(1, 18, n_angular, seed=10)
+            weight[weight < 0.3] = 0
+            weight[:, 5] = 0
+            weight = weight.to(dtype)
+        grad = _seeded(2, len(pairs), n_angular, seed=11).sub(0.5).to(dtype)
+        exact_weight = None if weight is None else weight.double()
+        found = torch.ops.cdifast.angular_correlation(rings, weight, pairs, -1.0, 0.05)
+        exact = composed(rings.double(), exact_weight, pairs, -1.0, 0.05)
+        found_grad = torch.ops.cdifast.angular_correlation_backward(grad, rings, weight, pairs, 0.05)
+        exact_grad = composed_backward(grad.double(), rings.double(), exact_weight, pairs, 0.05)
+        for result, expected in ((found, exact), (found_grad, exact_grad)):
+            error = float((result.double() - expected).norm() / expected.norm())
+            assert error <= tolerance, (n_angular, error)
 
 
 def check_fused_tiles(dtype: torch.dtype) -> None:

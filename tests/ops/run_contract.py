@@ -1,5 +1,5 @@
-"""Runs every contract case against its float64 reference, forward and backward, sampling in tiles, and maps of
-many sizes; prints the instruction set.
+"""Runs every contract case against its float64 reference, forward and backward, sampling in tiles, maps of
+many sizes and rings of many lengths; prints the instruction set.
 
 A script of its own because the instruction set is chosen when cdifast is imported.
 """
@@ -13,7 +13,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contract import CASES, check_fused_tiles, check_map_blocks, check_tiles
+from contract import CASES, check_angular_lengths, check_fused_tiles, check_map_blocks, check_tiles
 
 from cdifast import _C
 
@@ -36,6 +36,7 @@ for dtype in (torch.float32, torch.uint16, torch.uint8, torch.float64):
 for dtype in (torch.float32, torch.float64):
     for weighted in (False, True):
         check_map_blocks(dtype, weighted=weighted)
+        check_angular_lengths(dtype, weighted=weighted)
 for dtype in (torch.float32, torch.uint16, torch.float64):
     check_fused_tiles(dtype)
 print(_C.cpu_capability())
