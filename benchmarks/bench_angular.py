@@ -50,6 +50,10 @@ def transform_alone(maps: Tensor, pairs: Pairs) -> Call:
     return Call(lambda: torch.fft.irfft(products, n=n_angular, out=out), len(maps), tolerance=None)
 
 
+def writing_alone(maps: Tensor, pairs: Pairs) -> Call:
+    return peers.writing_alone(len(indices(pairs, maps.shape[-2])), maps.shape[-1], len(maps))
+
+
 def by_reference(maps: Tensor, pairs: Pairs) -> Call:
     """One map."""
     maps, listed = maps[:1], indices(pairs, maps.shape[-2])
@@ -72,6 +76,7 @@ FORWARD: dict[str, Callable[..., Call]] = {
     "ours, out=": ours,
     "scipy.fft": scipy_fft,
     "torch.fft.irfft alone": transform_alone,
+    "the results' bytes without arithmetic": writing_alone,
     "reference": by_reference,
 }
 BACKWARD: dict[str, Callable[[Tensor], Tensor]] = {"ours": ops.angular_correlation, "torch.fft": peers.torch_fft}

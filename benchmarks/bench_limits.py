@@ -46,11 +46,11 @@ def fill(size: int) -> Call:
 
 
 def memset(size: int) -> Call:
-    """The C library's."""
+    """The C library's; not of zeros, which an EPYC writes in half the time of other numbers."""
     target = torch.empty(size // 4)
     put = ctypes.CDLL(None).memset
     put.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
-    return in_parts(size, 1, lambda at, count: put(target.data_ptr() + at, 0, count))
+    return in_parts(size, 1, lambda at, count: put(target.data_ptr() + at, 1, count))
 
 
 def in_parts(size: int, tensors: int, work: Callable[[int, int], object]) -> Call:

@@ -18,6 +18,8 @@ import torch
 
 Result = TypeVar("Result")
 
+LINE = 16  # floats of a cache line, which the loops of streams.cpp go by
+
 
 @functools.cache
 def library(name: str) -> ctypes.CDLL:

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.call import Call, MissingPeer, forward_backward
-from benchmarks.native import library, on_all_threads
-
-_LINE = 16  # floats of a cache line
+from benchmarks.native import LINE, library, on_all_threads
 
 
 def sign_log1p(x: Tensor) -> Tensor:
@@ -33,7 +31,7 @@ def bare_training(x: Tensor) -> Call:
     lines.copy_lines.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
     lines.multiply_lines.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
     gradient, y, grad_x = torch.ones_like(x), torch.empty_like(x), torch.empty_like(x)
-    part = x.numel() // torch.get_num_threads() // _LINE * _LINE
+    part = x.numel() // torch.get_num_threads() // LINE * LINE
 
     def at(tensor: Tensor, i: int) -> int:
         return tensor.data_ptr() + i * part * tensor.element_size()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.call import Call, peer_module
+from benchmarks.native import LINE, library, on_all_threads
 
 
 def scipy_fft(unwrapped: Tensor, first: Tensor, second: Tensor) -> Call:
@@ -31,6 +33,15 @@ def scipy_fft(unwrapped: Tensor, first: Tensor, second: Tensor) -> Call:
         return fft.irfft(products, n=n_angular, axis=-1, overwrite_x=True)
 
     return Call(run, len(unwrapped))
+
+
+def writing_alone(functions: int, n_angular: int, maps: int) -> Call:
+    """What is left where nothing is computed: as many results written past the caches."""
+    out = torch.empty(maps, functions, n_angular)
+    part = out.numel() // torch.get_num_threads() // LINE * LINE
+    fill = library("streams").fill_lines
+    fill.argtypes = (ctypes.c_void_p, ctypes.c_int64)
+    return Call(on_all_threads(lambda i: fill(out.data_ptr() + 4 * i * part, part)), maps, tolerance=None)
 
 
 def torch_fft(unwrapped: Tensor) -> Tensor:
