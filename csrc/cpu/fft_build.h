@@ -202,17 +202,18 @@ class RealFftTables {
   void build_two_steps(int64_t radix, int64_t length) {
     const int64_t count = radix * length;
     const bool coprime = radix % 2 == 1;
-    sample_.resize(count);
-    for (int64_t a = 0; a < radix; ++a) {
-      for (int64_t b = 0; b < length; ++b) {
-        sample_[coprime ? (length * a + radix * b) % count : a + radix * b] = a * length + b;
-      }
-    }
+    roots_ = unit_roots<C>(radix);
     for (int64_t k = 1; 2 * k < length; ++k) {
       for (int64_t a = 1; a < radix; ++a) push_phase(twiddle_, a * k, count);
     }
-    roots_ = unit_roots<C>(radix);
     plan_.two_steps = {radix, length, roots_.data(), twiddle_.data()};
+    sample_.resize(count);
+    for (int64_t a = 0; a < radix; ++a) {
+      for (int64_t b = 0; b < length; ++b) {
+        const int64_t n = coprime ? (length * a + radix * b) % count : a + radix * b;
+        sample_[n] = a * plan_.two_steps.stride() + b;
+      }
+    }
   }
 
   FftTables<C> complex_;

@@ -44,6 +44,10 @@ struct TwoStepPlan {
   int64_t length;    // 16, 32 or 64
   const C* roots;    // cos, then sin, of 2 pi t / radix for t < radix
   const C* twiddle;  // with an even radix: exp(2 pi i a k / K) for 1 <= k < length / 2, 1 <= a < radix
+
+  // Vectors from a sequence to the next: were it a power of two, those of a column would share a set of the first-level
+  // cache.
+  CDIFAST_HOST int64_t stride() const { return length + 4; }
 };
 
 template <typename C>
@@ -58,6 +62,7 @@ struct RealFftPlan {
 
   // Reals that a transform needs at hand: its points, and the two longer sequences of Bluestein.
   CDIFAST_HOST int64_t workspace() const {
+    if (two_steps.radix > 0) return two_steps.radix * two_steps.stride();
     return 2 * complex.length + (complex.inner == nullptr ? 0 : 4 * complex.inner->length);
   }
 };

@@ -62,7 +62,7 @@ constexpr int64_t kRealColumnSlots = radix % 2 == 1 ? (radix + 1) / 2 : radix / 
 template <int64_t radix, bool last, typename C, typename Spectrum>
 CDIFAST_HOST void real_column_to_sequences(const TwoStepPlan<C>& plan, const Roots<radix, C>& roots, int64_t slot,
                                            const Spectrum& spectrum, Vector<C>* out) {
-  const auto set = [&](int64_t a, Vector<C> x) CDIFAST_INLINE_LAMBDA { out[a * plan.length] = x; };
+  const auto set = [&](int64_t a, Vector<C> x) CDIFAST_INLINE_LAMBDA { out[a * plan.stride()] = x; };
   Point<C> y[kRealColumnSlots<radix, last>];
 #pragma GCC unroll 8
   for (int64_t t = 0; t < kRealColumnSlots<radix, last>; ++t) y[t] = spectrum(slot + t);
@@ -81,7 +81,7 @@ CDIFAST_HOST void real_column_of_sequences(const TwoStepPlan<C>& plan, const Roo
   const auto set = [&](int64_t t, const Point<C>& y) CDIFAST_INLINE_LAMBDA { visit(slot + t, y); };
   Vector<C> x[radix];
 #pragma GCC unroll 8
-  for (int64_t a = 0; a < radix; ++a) x[a] = in[a * plan.length];
+  for (int64_t a = 0; a < radix; ++a) x[a] = in[a * plan.stride()];
   if constexpr (radix % 2 == 1) {
     real_spectrum_odd<radix>(x, roots, set);
   } else if constexpr (last) {
@@ -106,8 +106,8 @@ CDIFAST_HOST void columns_to_sequences(const TwoStepPlan<C>& plan, const Spectru
     for (int64_t a = 0; a < radix; ++a) {
       Point<C> value = x[(radix - a) % radix];  // the butterfly turns the other way round
       if (radix % 2 == 0 && a > 0) value = times(value, twiddle[2 * a - 2], twiddle[2 * a - 1]);
-      buffer[a * plan.length + 2 * k] = value.re;
-      buffer[a * plan.length + 2 * k + 1] = value.im;
+      buffer[a * plan.stride() + 2 * k] = value.re;
+      buffer[a * plan.stride() + 2 * k + 1] = value.im;
     }
     slot += radix;
     if (radix % 2 == 0) twiddle += 2 * (radix - 1);
@@ -125,7 +125,7 @@ CDIFAST_HOST void columns_of_sequences(const TwoStepPlan<C>& plan, const Vector<
     Point<C> x[radix];
 #pragma GCC unroll 8
     for (int64_t a = 0; a < radix; ++a) {
-      x[a] = {in_register(buffer[a * plan.length + 2 * k]), in_register(buffer[a * plan.length + 2 * k + 1])};
+      x[a] = {in_register(buffer[a * plan.stride() + 2 * k]), in_register(buffer[a * plan.stride() + 2 * k + 1])};
       if (radix % 2 == 0 && a > 0) x[a] = times(x[a], twiddle[2 * a - 2], -twiddle[2 * a - 1]);
     }
     butterfly(x, roots);
@@ -139,9 +139,9 @@ CDIFAST_HOST void columns_of_sequences(const TwoStepPlan<C>& plan, const Vector<
 
 // In place: a sequence's samples in order.
 template <int64_t length, typename C>
-void sequences_to_samples(int64_t sequences, Vector<C>* buffer) {
-  for (int64_t a = 0; a < sequences; ++a) {
-    Vector<C>* x = buffer + a * length;
+void sequences_to_samples(const TwoStepPlan<C>& plan, Vector<C>* buffer) {
+  for (int64_t a = 0; a < plan.radix; ++a) {
+    Vector<C>* x = buffer + a * plan.stride();
     Point<C> y[length / 2 + 1];
     y[0] = {x[0], Vector<C>{}};
     y[length / 2] = {x[1], Vector<C>{}};
@@ -152,9 +152,9 @@ void sequences_to_samples(int64_t sequences, Vector<C>* buffer) {
 }
 
 template <int64_t length, typename C>
-void samples_to_sequences(int64_t sequences, Vector<C>* buffer) {
-  for (int64_t a = 0; a < sequences; ++a) {
-    Vector<C>* x = buffer + a * length;
+void samples_to_sequences(const TwoStepPlan<C>& plan, Vector<C>* buffer) {
+  for (int64_t a = 0; a < plan.radix; ++a) {
+    Vector<C>* x = buffer + a * plan.stride();
     Vector<C> samples[length];
 #pragma GCC unroll 64
     for (int64_t m = 0; m < length; ++m) samples[m] = x[m];
@@ -171,12 +171,12 @@ template <typename C, typename Spectrum>
 CDIFAST_HOST void inverse_in_two_steps(const TwoStepPlan<C>& plan, const Spectrum& spectrum, Vector<C>* buffer) {
   with_radix(plan, [&](auto radix)
                        CDIFAST_INLINE_LAMBDA { columns_to_sequences<decltype(radix)::value>(plan, spectrum, buffer); });
-  with_length(plan, [&](auto length) { sequences_to_samples<decltype(length)::value, C>(plan.radix, buffer); });
+  with_length(plan, [&](auto length) { sequences_to_samples<decltype(length)::value, C>(plan, buffer); });
 }
 
 template <typename C, typename Visit>
 CDIFAST_HOST void forward_in_two_steps(const TwoStepPlan<C>& plan, Vector<C>* buffer, const Visit& visit) {
-  with_length(plan, [&](auto length) { samples_to_sequences<decltype(length)::value, C>(plan.radix, buffer); });
+  with_length(plan, [&](auto length) { samples_to_sequences<decltype(length)::value, C>(plan, buffer); });
   with_radix(plan, [&](auto radix)
                        CDIFAST_INLINE_LAMBDA { columns_of_sequences<decltype(radix)::value>(plan, buffer, visit); });
 }
