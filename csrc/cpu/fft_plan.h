@@ -1,11 +1,11 @@
 // The discrete Fourier transform of a ring of K real samples, as the kernels see it: tables, no code. Frequencies are
 // in slots 0 to K/2, in an order of the plan's that both directions share; products of two spectra have the same.
 //
-// Some K go in two steps (fft_two_steps.h). For the others slot k has frequency k, from a complex transform.
-// That has N = K/2 points for even K (samples 2n and 2n+1 are a point's real and imaginary
-// part) and N = K for odd K. It is decimated in frequency and in place, with radices 2, 3, 4, 5, 7 and any prime up to
-// kLargestRadix: natural order in, frequency k out at position[k]. An N with a larger prime factor is a convolution
-// (Bluestein) through a longer transform without one.
+// Some K go in two steps (fft_two_steps.h). For the others slot k has frequency k, from a complex transform. That has
+// N = K/2 points for even K (samples 2n and 2n+1 are a point's real and imaginary part) and N = K for odd K. It is
+// decimated in frequency and in place, with radices 2, 3, 4, 5, 7 and any prime up to kLargestRadix: natural order in,
+// frequency k out at position[k]. An N with a larger prime factor is a convolution (Bluestein) through a longer
+// transform without one.
 #pragma once
 
 #include <cstdint>
