@@ -349,6 +349,7 @@ void backward(const T* grad, const RealFftPlan<compute_t<T>>& plan, int64_t n_ra
   Adjoint<C> sums{{const_cast<C*>(spectra)}, {adjoint}, buffer + 2 * plan.workspace()};
   const int64_t size = spectra_size(n_radial, bins, lanes);
   for (int64_t e = -lanes; e < size + lanes; ++e) adjoint[e] = 0;
+
   for (int64_t g = 0; g < groups.count; ++g) {
     if (weight_spectra != nullptr) {
       inverse_weights(plan, Spectra<C>{const_cast<C*>(weight_spectra)}, groups, g, static_cast<C>(needed), inverse);

@@ -156,8 +156,8 @@ class FftTables {
   std::unique_ptr<FftTables> inner_;
 };
 
-// The radix of an inverse transform in two steps (fft_two_steps.h), which leaves the second one a length of 16, 32 or
-// 64; 0 where there is none. For a power of two the fastest of those tried.
+// The radix of transforms of K samples in two steps (fft_two_steps.h), which leaves the rows a length of 16, 32 or 64;
+// 0 where there is none. For a power of two the fastest of those tried.
 inline int64_t two_step_radix(int64_t n_angular) {
   int64_t binary = 1;
   while (n_angular % (2 * binary) == 0) binary *= 2;
