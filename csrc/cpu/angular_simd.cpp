@@ -18,8 +18,8 @@ struct Spectra {
   CDIFAST_HOST C* re(int64_t k, int64_t place) const { return data + 2 * kLanes<C> * k + place; }
   CDIFAST_HOST C* im(int64_t k, int64_t place) const { return re(k, place) + kLanes<C>; }
 
-  CDIFAST_HOST Point<C> of_one(int64_t k, int64_t place) const {
-    return {broadcast(*re(k, place)), broadcast(*im(k, place))};
+  CDIFAST_HOST Point<C> of_one(int64_t k, int64_t row) const {
+    return {broadcast(data[row + 2 * k]), broadcast(data[row + 2 * k + 1])};
   }
   CDIFAST_HOST Point<C> of_lanes(int64_t k, int64_t place) const {
     return {in_register(load_vector<C>(re(k, place))), in_register(load_vector<C>(im(k, place)))};
@@ -37,9 +37,24 @@ void transform_rings(const RealFftPlan<C>& plan, Vector<C>* buffer, const Spectr
   });
 }
 
+// The spectra of a block of rings as rows.
+template <typename C>
+void copy_to_rows(const Spectra<C>& spectra, int64_t bins, int64_t ring) {
+  constexpr int64_t lanes = kLanes<C>;
+  const C* vectors = spectra.data + place_of_ring(ring, bins, lanes);
+  C* rows = spectra.data + row_of_ring(ring, bins, lanes);
+  const auto row = [&](int64_t r) { return rows + r * 2 * bins; };
+  for (int64_t column = 0; column < 2 * bins; column += lanes) {
+    const int64_t columns = 2 * bins - column < lanes ? 2 * bins - column : lanes;
+    Vector<C> tile[lanes] = {};
+    for (int64_t c = 0; c < columns; ++c) tile[c] = load_vector<C>(vectors + (column + c) * lanes);
+    store_tile<C, C>(tile, row, lanes, column, columns);
+  }
+}
+
 template <typename T>
 void ring_spectra(const T* rings, const compute_t<T>* weight, int64_t n_radial, const RealFftPlan<compute_t<T>>& plan,
-                  Vector<compute_t<T>>* buffer, compute_t<T>* out) {
+                  bool rows, Vector<compute_t<T>>* buffer, compute_t<T>* out) {
   using C = compute_t<T>;
   constexpr int64_t lanes = kLanes<C>;
   const int64_t count = plan.n_angular;
@@ -64,6 +79,7 @@ void ring_spectra(const T* rings, const compute_t<T>* weight, int64_t n_radial, 
       for (int64_t n = 0; n < count; ++n) buffer[2 * n + 1] = Vector<C>{};
     }
     transform_rings(plan, buffer, spectra, place_of_ring(j, plan.bins, lanes));
+    if (rows) copy_to_rows(spectra, plan.bins, j);
   }
 }
 
@@ -73,13 +89,21 @@ CDIFAST_HOST Point<C> select(const Mask<C>& mask, const Point<C>& value, const P
   return {mask ? value.re : other.re, mask ? value.im : other.im};
 }
 
-// Which rings' spectra a group multiplies: one whole segment, two, or several.
+// Which rings' spectra a group multiplies: one whole segment of either kind, two of one first ring each, or several.
 template <typename C>
 struct RowPairs {
-  int64_t i, j;  // places
+  PairSegment segment;
 
-  CDIFAST_HOST Point<C> first(const Spectra<C>& s, int64_t k) const { return s.of_one(k, i); }
-  CDIFAST_HOST Point<C> second(const Spectra<C>& s, int64_t k) const { return s.of_lanes(k, j); }
+  CDIFAST_HOST Point<C> first(const Spectra<C>& s, int64_t k) const { return s.of_one(k, segment.row); }
+  CDIFAST_HOST Point<C> second(const Spectra<C>& s, int64_t k) const { return s.of_lanes(k, segment.second); }
+};
+
+template <typename C>
+struct DiagonalPairs {
+  PairSegment segment;
+
+  CDIFAST_HOST Point<C> first(const Spectra<C>& s, int64_t k) const { return s.of_lanes(k, segment.first); }
+  CDIFAST_HOST Point<C> second(const Spectra<C>& s, int64_t k) const { return s.of_lanes(k, segment.second); }
 };
 
 template <typename C>
@@ -88,7 +112,7 @@ struct TwoPairs {
   Mask<C> mask;  // the lanes of `high`
 
   CDIFAST_HOST Point<C> first(const Spectra<C>& s, int64_t k) const {
-    return select<C>(mask, s.of_one(k, high.first), s.of_one(k, low.first));
+    return select<C>(mask, s.of_one(k, high.row), s.of_one(k, low.row));
   }
   CDIFAST_HOST Point<C> second(const Spectra<C>& s, int64_t k) const {
     return select<C>(mask, s.of_lanes(k, high.second), s.of_lanes(k, low.second));
@@ -100,10 +124,13 @@ struct AnyPairs {
   const PairSegment* begin;
   const PairSegment* end;
 
+  CDIFAST_HOST static Point<C> first_of(const PairSegment& segment, const Spectra<C>& s, int64_t k) {
+    return segment.row >= 0 ? s.of_one(k, segment.row) : s.of_lanes(k, segment.first);
+  }
   CDIFAST_HOST Point<C> first(const Spectra<C>& s, int64_t k) const {
-    Point<C> value = s.of_one(k, begin->first);
+    Point<C> value = first_of(*begin, s, k);
     for (const PairSegment* segment = begin + 1; segment < end; ++segment) {
-      value = select<C>(lanes_from<C>(segment->begin), s.of_one(k, segment->first), value);
+      value = select<C>(lanes_from<C>(segment->begin), first_of(*segment, s, k), value);
     }
     return value;
   }
@@ -121,10 +148,12 @@ template <typename C, typename F>
 CDIFAST_HOST void with_pairs(const PairGroups& groups, int64_t g, const F& f) {
   const PairSegment* begin = groups.segment + groups.first_segment[g];
   const PairSegment* end = groups.segment + groups.first_segment[g + 1];
-  if (end - begin == 1 && begin->end == kLanes<C>) {
-    f(RowPairs<C>{begin->first, begin->second});
-  } else {
+  if (end - begin > 1 || begin->end < kLanes<C>) {
     f(AnyPairs<C>{begin, end});
+  } else if (begin->row >= 0) {
+    f(RowPairs<C>{*begin});
+  } else {
+    f(DiagonalPairs<C>{*begin});
   }
 }
 
@@ -152,7 +181,7 @@ void correlate_group(const RealFftPlan<C>& plan, const Spectra<C>& spectra, cons
     });
   };
   const PairSegment* begin = groups.segment + groups.first_segment[g];
-  if (groups.first_segment[g + 1] - groups.first_segment[g] == 2) {
+  if (groups.first_segment[g + 1] - groups.first_segment[g] == 2 && begin[0].row >= 0 && begin[1].row >= 0) {
     transform(TwoPairs<C>{begin[0], begin[1], lanes_from<C>(begin[1].begin)});
   } else {
     with_pairs<C>(groups, g, transform);
@@ -266,11 +295,23 @@ struct Adjoint {
   CDIFAST_HOST void add_row(const RowPairs<C>& pairs, int64_t k, const Point<C>& g) const {
     const Point<C> to_second = product(g, pairs.first(spectra, k));
     const Point<C> to_first = times_conjugate(pairs.second(spectra, k), g);
-    const Point<C> total = sum.of_lanes(k, pairs.j) + to_second;
-    store_vector<C>(sum.re(k, pairs.j), total.re);
-    store_vector<C>(sum.im(k, pairs.j), total.im);
+    add_lanes(k, pairs.segment.second, to_second);
     row_sum[2 * k] += to_first.re;
     row_sum[2 * k + 1] += to_first.im;
+  }
+
+  CDIFAST_HOST void add_diagonal(const DiagonalPairs<C>& pairs, int64_t k, const Point<C>& g) const {
+    const Point<C> to_second = product(g, pairs.first(spectra, k));
+    const Point<C> to_first = times_conjugate(pairs.second(spectra, k), g);
+    // One after the other: the rings may be the same.
+    add_lanes(k, pairs.segment.second, to_second);
+    add_lanes(k, pairs.segment.first, to_first);
+  }
+
+  CDIFAST_HOST void add_lanes(int64_t k, int64_t place, const Point<C>& value) const {
+    const Point<C> total = sum.of_lanes(k, place) + value;
+    store_vector<C>(sum.re(k, place), total.re);
+    store_vector<C>(sum.im(k, place), total.im);
   }
 
   void add_any(const AnyPairs<C>& pairs, int64_t k, const Point<C>& g) const {
@@ -279,8 +320,11 @@ struct Adjoint {
     // One segment after the other: a ring may be in several.
     for (const PairSegment* segment = pairs.begin; segment < pairs.end; ++segment) {
       const auto mask = lanes_from<C>(segment->begin) & ~lanes_from<C>(segment->end);
-      add_masked(sum.re(k, segment->second), to_second.re, mask);
-      add_masked(sum.im(k, segment->second), to_second.im, mask);
+      add_masked(k, segment->second, to_second, mask);
+      if (segment->row < 0) {
+        add_masked(k, segment->first, to_first, mask);
+        continue;
+      }
       C re = 0, im = 0;
       for (int64_t l = segment->begin; l < segment->end; ++l) {
         re += to_first.re[l];
@@ -292,14 +336,19 @@ struct Adjoint {
   }
 
   template <typename Mask>
-  CDIFAST_HOST static void add_masked(C* target, Vector<C> value, Mask mask) {
-    const Vector<C> before = load_vector<C>(target);
-    store_vector<C>(target, mask ? before + value : before);
+  CDIFAST_HOST void add_masked(int64_t k, int64_t place, const Point<C>& value, Mask mask) const {
+    const Point<C> before = sum.of_lanes(k, place);
+    store_vector<C>(sum.re(k, place), mask ? before.re + value.re : before.re);
+    store_vector<C>(sum.im(k, place), mask ? before.im + value.im : before.im);
   }
 
   CDIFAST_HOST void add(const RowPairs<C>& pairs, int64_t k, const Point<C>& g) const { add_row(pairs, k, g); }
+  CDIFAST_HOST void add(const DiagonalPairs<C>& pairs, int64_t k, const Point<C>& g) const {
+    add_diagonal(pairs, k, g);
+  }
   CDIFAST_HOST void add(const AnyPairs<C>& pairs, int64_t k, const Point<C>& g) const { add_any(pairs, k, g); }
-  void start(const RowPairs<C>& pairs, int64_t bins) { start_row(pairs.i, bins); }
+  void start(const RowPairs<C>& pairs, int64_t bins) { start_row(pairs.segment.first, bins); }
+  void start(const DiagonalPairs<C>&, int64_t) {}
   void start(const AnyPairs<C>&, int64_t) {}
 };
 
@@ -404,13 +453,13 @@ void backward(const T* grad, const RealFftPlan<compute_t<T>>& plan, int64_t n_ra
   }
 }
 
-void spectra_entry(DType dtype, const void* rings, const void* weight, int64_t n_radial, const void* plan, void* buffer,
-                   void* spectra) {
+void spectra_entry(DType dtype, const void* rings, const void* weight, int64_t n_radial, const void* plan, bool rows,
+                   void* buffer, void* spectra) {
   dispatch_floating(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     using C = compute_t<T>;
     ring_spectra<T>(static_cast<const T*>(rings), static_cast<const C*>(weight), n_radial,
-                    *static_cast<const RealFftPlan<C>*>(plan), static_cast<Vector<C>*>(buffer),
+                    *static_cast<const RealFftPlan<C>*>(plan), rows, static_cast<Vector<C>*>(buffer),
                     static_cast<C*>(spectra));
   });
 }

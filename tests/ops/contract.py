@@ -223,29 +223,49 @@ def check_map_blocks(dtype: torch.dtype, *, weighted: bool) -> None:
                 assert error <= tolerance * size, (n_radial, n_angular, order, error / size)
 
 
+def _check_pairs(rings: Tensor, weight: Tensor | None, pairs: Tensor, what: object) -> None:
+    """Angular correlations of these pairs and their gradient against torch.fft in float64."""
+    grad = _seeded(len(rings), len(pairs), rings.shape[-1], seed=11).sub(0.5).to(rings.dtype)
+    exact_weight = None if weight is None else weight.double()
+    found = torch.ops.cdifast.angular_correlation(rings, weight, pairs, -1.0, 0.05)
+    exact = composed(rings.double(), exact_weight, pairs, -1.0, 0.05)
+    found_grad = torch.ops.cdifast.angular_correlation_backward(grad, rings, weight, pairs, 0.05)
+    exact_grad = composed_backward(grad.double(), rings.double(), exact_weight, pairs, 0.05)
+    for result, expected in ((found, exact), (found_grad, exact_grad)):
+        error = float((result.double() - expected).norm() / expected.norm())
+        assert error <= (2e-6 if rings.dtype == torch.float32 else 1e-13), (what, error)
+
+
+def _rings_and_weight(
+    n_radial: int, n_angular: int, dtype: torch.dtype, weighted: bool
+) -> tuple[Tensor, Tensor | None]:
+    rings = _seeded(2, n_radial, n_angular, seed=9).to(dtype)
+    if not weighted:
+        return rings, None
+    weight = _seeded(1, n_radial, n_angular, seed=10)
+    weight[weight < 0.3] = 0
+    weight[:, 5] = 0
+    return rings, weight.to(dtype)
+
+
 def check_angular_lengths(dtype: torch.dtype, *, weighted: bool) -> None:
     """Rings of every length that is transformed in two steps, of one for each other way, and pairs that fill vectors,
-    share them, and repeat a ring; forward and backward against torch.fft in float64."""
-    tolerance = 2e-6 if dtype == torch.float32 else 1e-13
+    share them, and repeat a ring."""
     pairs = torch.cat([torch.triu_indices(18, 18).T, torch.tensor([[3, 1], [17, 0], [3, 1]])])
     two_steps = [32, 64, 128, 256, 512, *(odd * binary for odd in (3, 5, 7) for binary in (16, 32, 64))]
     for n_angular in (*two_steps, 16, 360, 37, 74):
-        rings = _seeded(2, 18, n_angular, seed=9).to(dtype)
-        weight = None
-        if weighted:
-            weight = _seeded(1, 18, n_angular, seed=10)
-            weight[weight < 0.3] = 0
-            weight[:, 5] = 0
-            weight = weight.to(dtype)
-        grad = _seeded(2, len(pairs), n_angular, seed=11).sub(0.5).to(dtype)
-        exact_weight = None if weight is None else weight.double()
-        found = torch.ops.cdifast.angular_correlation(rings, weight, pairs, -1.0, 0.05)
-        exact = composed(rings.double(), exact_weight, pairs, -1.0, 0.05)
-        found_grad = torch.ops.cdifast.angular_correlation_backward(grad, rings, weight, pairs, 0.05)
-        exact_grad = composed_backward(grad.double(), rings.double(), exact_weight, pairs, 0.05)
-        for result, expected in ((found, exact), (found_grad, exact_grad)):
-            error = float((result.double() - expected).norm() / expected.norm())
-            assert error <= tolerance, (n_angular, error)
+        _check_pairs(*_rings_and_weight(18, n_angular, dtype, weighted), pairs, n_angular)
+
+
+def check_angular_pairs(dtype: torch.dtype, *, weighted: bool) -> None:
+    """Pairs whose first rings follow each other as their second ones do, a vector of them and fewer, from one vector of
+    rings into the next, each ring with itself and apart, alone and beside pairs of one first ring."""
+    rings, weight = _rings_and_weight(37, 48, dtype, weighted)
+    along = {d: [(i, i + d) for i in range(37) if 0 <= i + d < 37] for d in (0, 1, 5, 16, 21, -3)}
+    of_one = [(2, j) for j in range(37)]
+    lists = [*along.values(), along[5][3:9], [*along[0][:20], *of_one, *along[-3]], [*along[16], (4, 4), *along[16]]]
+    for pairs in lists:
+        _check_pairs(rings, weight, torch.tensor(pairs), pairs[:3])
 
 
 def check_fused_tiles(dtype: torch.dtype) -> None:

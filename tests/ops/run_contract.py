@@ -13,7 +13,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from contract import CASES, check_angular_lengths, check_fused_tiles, check_map_blocks, check_tiles
+from contract import (
+    CASES,
+    check_angular_lengths,
+    check_angular_pairs,
+    check_fused_tiles,
+    check_map_blocks,
+    check_tiles,
+)
 
 from cdifast import _C
 
@@ -38,6 +45,7 @@ for dtype in (torch.float32, torch.float64):
     for weighted in (False, True):
         check_map_blocks(dtype, weighted=weighted)
         check_angular_lengths(dtype, weighted=weighted)
+        check_angular_pairs(dtype, weighted=weighted)
 for dtype in (torch.float32, torch.uint16, torch.float64):
     check_fused_tiles(dtype)
 print(_C.cpu_capability())

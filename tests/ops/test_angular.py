@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from contract import check_angular_lengths
+from contract import check_angular_lengths, check_angular_pairs
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cdifast import ops
@@ -60,6 +60,12 @@ def test_every_length_equals_numpy(n_angular: int, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("weighted", [False, True])
 def test_lengths_in_two_steps_with_weights_and_gradients(dtype: torch.dtype, weighted: bool) -> None:
     check_angular_lengths(dtype, weighted=weighted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_pairs_along_diagonals_with_weights_and_gradients(dtype: torch.dtype, weighted: bool) -> None:
+    check_angular_pairs(dtype, weighted=weighted)
 
 
 def test_pairs_of_any_order_share_vectors_and_a_changed_list_is_seen() -> None:
