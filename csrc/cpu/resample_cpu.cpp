@@ -43,7 +43,7 @@ struct Names<kCartesian> {
 // is summed over parts, but the work of a thread should not depend on how many there are.
 constexpr int64_t kFewImages = 8;
 constexpr int64_t kParts = 8;
-constexpr int64_t kSamplesOfAThread = 32768;
+constexpr int64_t kSamplesOfAThread = 8192;
 
 // An image that a second-level cache may still hold from its making: its lines are not asked for ahead.
 constexpr int64_t kCachedBytes = int64_t{1} << 20;
@@ -87,7 +87,8 @@ void resample_out(const Tensor& images_, const Tensor& center, const std::option
     const int64_t size = (plan.group_count + kParts - 1) / kParts;
     const bool large = image_bytes > kCachedBytes;
     const TouchedLines* const lines = large ? &planner.shared()->lines(images.element_size()) : nullptr;
-    // Waking a second thread takes as long as that many samples.
+    // Threads that wait for work get theirs in the time of a fraction of that many samples; those that fell asleep
+    // take longer than a small image, but the loop over images that matters keeps them awake.
     const int64_t grain = kParts * kSamplesOfAThread / planner.shared()->samples + 1;
     torch::stable::parallel_for(0, count * kParts, grain, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ def test_rounds_fill_the_budget_within_bounds(seconds: float, rounds: int) -> No
 
 def test_calls_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "WARM_SECONDS", 0.0)
     calls: list[str] = []
     turns = timing.Turns({name: lambda name=name: calls.append(name) for name in ("ours", "one", "two")})
     calls.clear()
@@ -27,6 +29,24 @@ def test_calls_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     # Short calls run once before they are timed.
     assert calls == ["one", "one", "two", "two", "ours", "ours"] * 2
     assert {name: len(found) for name, found in turns.seconds.items()} == {"one": 2, "two": 2}
+
+
+def test_short_calls_run_for_a_while_before_they_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(timing, "WARM_SECONDS", 0.02)
+    starts: list[float] = []
+
+    def call() -> None:
+        starts.append(time.perf_counter())
+        time.sleep(0.004)
+
+    turns = timing.Turns({"ours": call, "one": lambda: time.sleep(0.05)})
+    starts.clear()
+    turns.others()
+    call()
+    assert starts[-1] - starts[0] >= 0.02
+    assert len(turns.seconds["one"]) == 1
+    assert turns.round_seconds() == pytest.approx(0.02 + 0.004 + 0.05, abs=0.02)
 
 
 def test_summary() -> None:
