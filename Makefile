@@ -47,7 +47,7 @@ quickstart: install ## simulate, train, evaluate, map and report, into quickstar
 	$(RUN) -m cdifast.cli quickstart --output "$(OUT)"
 
 test: install ## run the tests
-	$(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile
+	$(RUN) -m pytest -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 test-gpu: install ## run the tests that need a GPU
 	$(RUN) -m pytest -m gpu

@@ -33,7 +33,13 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+# Files of minutes each: workers of pytest-xdist begin with them, so that none is left with one when others are done.
+LONG = ("test_sanitizers.py", "test_ptxas.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name not in LONG)
     if torch.cuda.is_available():
         return
     for item in items:

@@ -263,7 +263,7 @@ def test_bad_input_is_one_clear_line_and_leaves_nothing_half_written(tmp_path: P
 
 
 def test_interrupting_says_how_to_go_on_and_the_same_command_does(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "cdifast.cli", "simulate", "a.cxi", "--count", "300", "--size", "64", "-q"]
+    command = [sys.executable, "-m", "cdifast.cli", "simulate", "a.cxi", "--count", "100", "--size", "64", "-q"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     partial = tmp_path / "a.cxi.partial"
@@ -279,7 +279,7 @@ def test_interrupting_says_how_to_go_on_and_the_same_command_does(tmp_path: Path
     assert partial.exists()
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=300)
     with open_frames(tmp_path / "a.cxi") as frames:
-        assert len(frames) == 300
+        assert len(frames) == 100
     assert not partial.exists()
 
 

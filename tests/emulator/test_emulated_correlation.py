@@ -292,6 +292,7 @@ def test_gradient_with_and_without_fast_tensor_cores(
         assert relative_error(found, expected) < TOLERANCE[dtype] * (1 if normalize == "none" else 5)
 
 
+@pytest.mark.same_accesses
 @pytest.mark.parametrize("n_radial", [20, 70])
 def test_gradient_is_as_exact_with_fast_tensor_cores(configure: Configure, n_radial: int) -> None:
     """Of the product alone, whose terms cancel: rings whose samples and gradients have either sign."""
@@ -307,6 +308,7 @@ def test_gradient_is_as_exact_with_fast_tensor_cores(configure: Configure, n_rad
     assert errors[0] < 1.5 * errors[1]
 
 
+@pytest.mark.same_accesses
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("kind", ["none", "own"])
 def test_gradient_without_a_number_is_seen_where_it_was(configure: Configure, value: float, kind: str) -> None:
@@ -421,6 +423,7 @@ def test_fused_map_writes_into_a_given_tensor(configure: Configure) -> None:
 # --- what holds for all
 
 
+@pytest.mark.same_accesses
 @every_dtype
 def test_bit_for_bit_the_same_in_any_order_of_threads_and_whatever_shared_memory_held(
     configure: Configure, dtype: torch.dtype

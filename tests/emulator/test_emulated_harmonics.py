@@ -162,6 +162,7 @@ def results(dtype: torch.dtype) -> list[Tensor]:
     ]
 
 
+@pytest.mark.same_accesses
 @every_precision
 def test_bit_for_bit_the_same_in_any_order_of_threads_and_whatever_shared_memory_held(
     configure: Configure, dtype: torch.dtype

@@ -85,6 +85,7 @@ def test_alpha_in_every_dtype(configure: Configure, on_device: bool) -> None:
         assert relative_error(grad_alpha, expected_alpha) < max(TOLERANCE[dtype], 2e-6)
 
 
+@pytest.mark.same_accesses
 @every_dtype
 def test_bit_for_bit_the_same_in_any_order_of_threads_and_whatever_shared_memory_held(
     configure: Configure, dtype: torch.dtype

@@ -345,6 +345,7 @@ def test_gradient_of_the_center(configure: Configure, way: str, dtype: torch.dty
 # --- what must not matter
 
 
+@pytest.mark.same_accesses
 @both_ways
 @pytest.mark.parametrize("shared", [True, False])
 def test_bit_for_bit_the_same_in_any_order_of_threads_and_whatever_shared_memory_held(
