@@ -11,8 +11,7 @@ from typing import Any
 SETTLE_SECONDS = 0.004
 # A call shorter than this runs untimed before it is timed in turn with others, for WARM_SECONDS: its threads are awake
 # and its plan and code are in the caches, as in a loop over batches. A processor that others share loses both within
-# milliseconds: on one a copy of 1 MB took 28 us in a loop and 200 us after 4 ms of anything else, sleep included, and
-# calls of 1 ms were as fast as in a loop again after some 5 ms.
+# milliseconds of anything else, sleep included, and calls of 1 ms are as fast as in a loop again after several only.
 SHORT_SECONDS = 0.03
 WARM_SECONDS = 0.01
 
